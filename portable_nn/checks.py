@@ -1,0 +1,73 @@
+"""The door: what users give is checked here, once, before the first step.
+
+Host side. Everything beyond this door trusts its callers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from portable_nn.errors import DataError, ShapeError
+from portable_nn.runner import to_host
+
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
+
+
+def table(x: Any, features: int | None = None, name: str = "x") -> HostArray:
+    """``x`` as a finite numeric host array (n, features), n >= 1; never the caller's memory."""
+    host = to_host(x)
+    if host.ndim != 2:
+        raise ShapeError(
+            f"{name} is a table, (rows, features); got {host.shape}. A single row is x[None, :]."
+        )
+    if host.shape[0] == 0 or host.shape[1] == 0:
+        raise ShapeError(f"{name} has nothing in it: {host.shape}.")
+    if features is not None and host.shape[1] != features:
+        raise ShapeError(f"the network takes (n, {features}); got {name} {host.shape}.")
+    numeric(host, name)
+    return host
+
+
+def numeric(host: HostArray, name: str) -> None:
+    """Numbers, all finite, or a ``DataError`` that says where not."""
+    if host.dtype.kind not in "biuf":
+        raise DataError(f"{name} holds {host.dtype}, not numbers; encode it first.")
+    if host.dtype.kind == "f" and not np.isfinite(host).all():
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])
+        raise DataError(f"{name}{list(place)} is {host[place]}; remove or fill such values.")
+
+
+def targets(y: Any, rows: int, name: str = "y") -> HostArray:
+    """``y`` as a host array with one entry a row of ``x``."""
+    host = to_host(y)
+    if host.ndim == 0 or len(host) != rows:
+        raise ShapeError(f"x has {rows} rows; got {name} {host.shape}.")
+    if host.dtype.kind in "f":
+        numeric(host, name)
+    return host
+
+
+def weights(weight: Any, rows: int) -> HostArray:
+    """Sample weights (rows,), not negative, not all zero; ones if None."""
+    if weight is None:
+        return np.ones(rows)
+    host = targets(weight, rows, "sample_weight").astype(np.float64)
+    if host.ndim != 1 or (host < 0.0).any() or not host.any():
+        raise DataError("sample_weight is (n,), not negative, and not zero everywhere.")
+    return host
+
+
+def count(value: Any, name: str) -> int:
+    """A whole number, 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise DataError(f"{name} is a whole number, 1 or more; got {value!r}.")
+    return int(value)
+
+
+def seed(value: Any) -> None:
+    """A whole number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise DataError(f"seed is a whole number, 0 or more; got {value!r}.")

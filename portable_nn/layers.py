@@ -1,0 +1,85 @@
+"""Layers: a layer is its fields and its forward formula.
+
+``forward(builder, x, mode)`` writes kernel calls into a plan and returns the name of its
+output; gradients come from the kernels. Modes are ``"train"``, ``"evaluate"``, ``"predict"``:
+different plans over the same parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from portable_nn import kernels
+from portable_nn.errors import NetworkError
+from portable_nn.initializers import glorot_uniform, zeros
+from portable_nn.plan import Initializer, PlanBuilder
+
+
+class Layer(Protocol):
+    """Anything with a forward formula."""
+
+    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
+        """Write the calls that turn buffer ``x`` (n, in) into the returned buffer (n, out)."""
+
+
+def chain(builder: PlanBuilder, layers: Iterable[Layer], x: str, mode: str) -> str:
+    """Layer after layer, each in a scope named after its class: ``dense1``, ``relu1``, ..."""
+    for layer in layers:
+        with builder.scope(type(layer).__name__.lower()):
+            x = layer.forward(builder, x, mode)
+    return x
+
+
+@dataclass(frozen=True)
+class Dense:
+    """``x @ weight + bias``: every output is a weighted sum of all inputs.
+
+    Parameters
+    ----------
+    out_features
+        Number of outputs; the number of inputs follows from what comes before.
+    use_bias
+        False leaves the bias out.
+    weight, bias
+        Initializers of ``weight`` (in, out) and ``bias`` (out,).
+    """
+
+    out_features: int
+    use_bias: bool = True
+    weight: Initializer = glorot_uniform
+    bias: Initializer = zeros
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.out_features, int) or self.out_features < 1:
+            raise NetworkError(
+                f"Dense takes the number of its outputs, 1 or more; got {self.out_features!r}."
+            )
+
+    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
+        shape = (builder.features(x), self.out_features)
+        parameters = [builder.parameter("weight", shape, self.weight)]
+        if self.use_bias:
+            parameters.append(builder.parameter("bias", shape[1:], self.bias))
+        return builder.call(kernels.linear, x, *parameters)
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """In training, zero each element with probability ``rate``, scale the rest by 1/(1-rate).
+
+    The mask depends on seed, layer, update and row only, so it is the same on every backend.
+    Source: Srivastava et al. 2014, in the inverted form that leaves prediction unchanged.
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.rate < 1.0:
+            raise NetworkError(f"Dropout takes a rate from 0 up to, not with, 1; got {self.rate}.")
+
+    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
+        if mode != "train" or self.rate == 0.0:
+            return x
+        return builder.call(kernels.multiply, x, builder.draw("dropout", x, self.rate))

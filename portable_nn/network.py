@@ -1,0 +1,365 @@
+"""The network: layers in a list, trained, asked, and laid open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from portable_nn import checks
+from portable_nn.activations import ACTIVATIONS, Activation
+from portable_nn.backend import Backend, get_backend
+from portable_nn.errors import NetworkError, NotFittedError
+from portable_nn.layers import Dense, Layer, chain
+from portable_nn.losses import LOSSES, Loss
+from portable_nn.optimizers import OPTIMIZERS, Adam, Optimizer
+from portable_nn.plan import Plan, PlanBuilder, Schedule
+from portable_nn.progress import Progress
+from portable_nn.session import Rows, Session, Validation
+from portable_nn.targets import Targets
+from portable_nn.training import History, Opened, Training, fit
+
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
+
+DTYPES = ("float32", "float64")
+T = TypeVar("T")
+
+
+class Network:
+    """A stack of layers.
+
+    Parameters
+    ----------
+    layers
+        From input to output. The number of input features comes from the data.
+    dtype
+        ``"float32"`` or ``"float64"``: of parameters, data and results.
+
+    Attributes
+    ----------
+    history
+        Of the last fit, one entry an epoch: ``"loss"`` (mean over the rows of the epoch, each
+        batch before its update), ``"seconds"``, with a validation set also
+        ``"validation_loss"`` and ``"validation_accuracy"`` or ``"validation_r2"``.
+
+    Examples
+    --------
+    >>> network = Network([Dense(16), ReLU(), Dense(3)])
+    >>> network.fit(x, y, loss=CrossEntropy(), epochs=20).score(x_test, y_test)
+    """
+
+    def __init__(self, layers: Sequence[Layer], dtype: str = "float32") -> None:
+        self.layers = tuple(layers)
+        for layer in self.layers:
+            if isinstance(layer, type) or not hasattr(layer, "forward"):
+                raise NetworkError(f"layers are objects, for example ReLU(); got {layer!r}.")
+        if dtype not in DTYPES:
+            raise NetworkError(f"dtype is one of {', '.join(DTYPES)}; got {dtype!r}.")
+        self.dtype = dtype
+        self.history: History = {}
+        self._loss: Loss | None = None
+        self._optimizer: Optimizer = Adam()
+        self._targets: Targets | None = None
+        self._features: int | None = None
+        self._session: Session | None = None
+        self._plans: dict[Any, Plan] = {}
+
+    # -- plans ---------------------------------------------------------------------------
+
+    def plan(
+        self,
+        loss: Loss | str | None = None,
+        optimizer: Optimizer | str | None = None,
+        *,
+        features: int | None = None,
+        mode: str = "train",
+    ) -> Plan:
+        """The kernel calls of one step; ``print`` it.
+
+        Parameters
+        ----------
+        loss, optimizer
+            Objects or names; those of the last fit if None.
+        features
+            Number of input features; that of the last fit if None.
+        mode
+            ``"train"``, ``"evaluate"`` (loss and outputs) or ``"predict"`` (outputs).
+
+        Raises
+        ------
+        NetworkError
+            If layers, loss and optimizer do not fit together, or something is not known yet.
+        """
+        chosen = self._loss if loss is None else _named(loss, LOSSES, "loss")
+        step_by = (
+            self._optimizer if optimizer is None else _named(optimizer, OPTIMIZERS, "optimizer")
+        )
+        features = self._features if features is None else features
+        if features is None or (chosen is None and mode != "predict"):
+            raise NetworkError("before a fit, say plan(loss=..., features=...).")
+        key = (mode, chosen, step_by if mode == "train" else None, features)
+        if key not in self._plans:
+            self._plans[key] = self._build(*key)
+        return self._plans[key]
+
+    def _build(
+        self, mode: str, loss: Loss | None, optimizer: Optimizer | None, features: int
+    ) -> Plan:
+        builder = PlanBuilder(mode, self.dtype)
+        layers = self._before_link(loss)
+        z = chain(builder, layers, builder.data("x", features), mode)
+        if mode != "train":
+            link = loss.link if loss is not None else None
+            builder.outputs["output"] = z if link is None else link().forward(builder, z, mode)
+        if mode != "predict" and loss is not None:
+            builder.outputs["loss"] = loss.forward(builder, z)
+        if optimizer is not None:
+            builder.backward(builder.outputs["loss"])
+            builder.section = "update"
+            names = optimizer.hyperparameters(1)
+            hyper = [builder.fed(name, (), Schedule(name)) for name in names]
+            for parameter, grad in builder.gradients.items():
+                optimizer.update(builder, parameter, grad, hyper)
+        return builder.build()
+
+    def _before_link(self, loss: Loss | None) -> tuple[Layer, ...]:
+        """The layers whose output the loss takes: without the link that it has built in."""
+        last = self.layers[-1] if self.layers else None
+        if loss is None or loss.link is None or not isinstance(last, Activation):
+            return self.layers
+        if isinstance(last, loss.link):
+            return self.layers[:-1]
+        raise NetworkError(
+            f"{type(loss).__name__} goes with a last layer {loss.link.__name__}() or with none "
+            f"(it takes logits); this network ends in {type(last).__name__}()."
+        )
+
+    # -- training ------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: Loss | str,
+        optimizer: Optimizer | str = "adam",
+        epochs: int = 10,
+        batch_size: int | None = 64,
+        validation: tuple[Any, Any] | None = None,
+        sample_weight: Any = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        backend: str | Backend | None = None,
+        warm_start: bool = False,
+        progress: bool = True,
+    ) -> Network:
+        """Train from the first value of every parameter, drawn from ``seed``.
+
+        Parameters
+        ----------
+        x : (n, features) numbers
+        y : (n,) labels or numbers, or (n, outputs) numbers
+        loss, optimizer
+            Objects, or their names: ``"cross_entropy"``, ``"adam"``.
+        epochs
+            Passes over the data.
+        batch_size
+            Rows an update; None takes all (batch gradient descent), 1 is per sample.
+        validation : (x, y)
+            Measured after each epoch; never trained on.
+        sample_weight : (n,) not negative
+            Weight of each row in the loss; 0 is as good as removing the row.
+        shuffle
+            New order every epoch; False keeps the order given.
+        seed
+            Of initial parameters, order and dropout: the same on every backend.
+        backend
+            ``"numpy"``, ``"torch"``, ``"jax"``, ``"cupy"``, ...; see ``get_backend``.
+        warm_start
+            Keep the parameters there are; the optimizer starts anew.
+        progress
+            A line an epoch, and on a terminal a bar, on standard error.
+
+        Returns
+        -------
+        Network
+            This network; see ``history``.
+
+        Raises
+        ------
+        ShapeError, DataError, NetworkError, BackendError
+            Before the first step, if something does not fit.
+        NonFiniteError
+            If the loss becomes infinite or NaN.
+        KeyboardInterrupt
+            On Ctrl-C, after the running step; the parameters are those it left.
+        """
+        checks.count(epochs, "epochs")
+        training = self.start(
+            loss=loss, optimizer=optimizer, batch_size=batch_size, seed=seed, backend=backend,
+            warm_start=warm_start,
+        )  # fmt: skip
+        rows = training.open(x, y, sample_weight)
+        check = None if validation is None else self._validation(*validation)
+        size = len(rows.x) if batch_size is None else batch_size
+        show = Progress(epochs, -(-len(rows.x) // size), show=progress)
+        self.history = {}
+        try:
+            fit(
+                training,
+                lambda e: training.batches(x, y, e, sample_weight=sample_weight, shuffle=shuffle),
+                epochs, self.history, check, show,
+            )  # fmt: skip
+        finally:
+            self._keep_values(training.session)
+        return self
+
+    def start(
+        self,
+        *,
+        loss: Loss | str,
+        optimizer: Optimizer | str = "adam",
+        batch_size: int | None = 64,
+        seed: int = 0,
+        backend: str | Backend | None = None,
+        warm_start: bool = False,
+    ) -> Training:
+        """The loop laid open; parameters as for ``fit``.
+
+        Examples
+        --------
+        >>> step = network.start(loss=CrossEntropy(), optimizer=Adam(1e-3), batch_size=64)
+        >>> for batch in step.batches(x, y, epoch=0):
+        ...     loss = step.gradient(batch)  # forward, loss, backward
+        ...     step.update()
+        """
+        if batch_size is not None:
+            checks.count(batch_size, "batch_size")
+        checks.seed(seed)
+        chosen = _named(loss, LOSSES, "loss")
+        step_by = _named(optimizer, OPTIMIZERS, "optimizer")
+        place = get_backend(backend)
+
+        def opener(x: Any, y: Any, sample_weight: Any, session: Session | None) -> Opened:
+            host = checks.table(x, None if session is None else self._features)
+            plan = self.plan(chosen, step_by, features=host.shape[1])
+            known = self._targets if session is not None else None
+            targets, rows = self._rows(chosen, host, y, sample_weight, known)
+            if session is None:
+                session = Session(place, self._values(place, plan) if warm_start else {})
+                session.initialize(plan, seed)
+            self._loss, self._optimizer, self._features = chosen, step_by, host.shape[1]
+            self._targets, self._session = targets, session
+            return plan, session, rows
+
+        return Training(opener, step_by, batch_size, seed)
+
+    def _rows(
+        self, loss: Loss, x: HostArray, y: Any, sample_weight: Any, known: Targets | None
+    ) -> tuple[Targets, Rows]:
+        """Targets as learned from ``y`` (or as known), and everything a plan reads."""
+        y = checks.targets(y, len(x))
+        plan = self.plan(loss, features=x.shape[1], mode="evaluate")
+        outputs = plan.buffers[plan.outputs["output"]].shape[-1]
+        targets = known or loss.targets.learn(y, int(outputs))
+        return targets, Rows(x, targets.encode(y), checks.weights(sample_weight, len(x)))
+
+    def _validation(self, x: Any, y: Any) -> Validation:
+        loss, targets = self._fitted()
+        host = checks.table(x, self._features, "validation x")
+        _, rows = self._rows(loss, host, y, None, targets)
+        return Validation(self.plan(mode="evaluate"), rows, checks.targets(y, len(host)), targets)
+
+    def _values(self, backend: Backend, plan: Plan) -> dict[str, Any]:
+        """Copy the parameters and state that the plan needs to a backend."""
+        source = self._live()
+        names = [b.name for b in plan.of_kind("parameter", "state") if b.name in source.state]
+        host = {name: source.backend.to_host(source.state[name]) for name in names}
+        return {name: backend.asarray(value, self.dtype) for name, value in host.items()}
+
+    def _keep_values(self, session: Session) -> None:
+        """Let go of the training data and the optimizer's state."""
+        wanted = {buffer.name for buffer in self.plan(mode="predict").buffers.values()}
+        for name in set(session.state) - wanted:
+            del session.state[name]
+        session.step.cache_clear()
+
+    # -- results -------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> dict[str, HostArray]:
+        """Copies of all parameters on the host, by their names in the plan."""
+        session = self._live()
+        names = [buffer.name for buffer in self.plan(mode="predict").of_kind("parameter")]
+        return {name: session.backend.to_host(session.state[name]) for name in names}
+
+    @property
+    def backend(self) -> Backend:
+        """Where the parameters live: the backend of the last fit."""
+        return self._live().backend
+
+    def outputs(self, x: Any, *, backend: str | Backend | None = None) -> HostArray:
+        """What the last layer gives, the loss's link applied: (n, outputs) on the host.
+
+        Runs where the network was trained, or on ``backend``.
+        """
+        session = self._live()
+        host = checks.table(x, self._features)
+        plan = self.plan(mode="predict")
+        if backend is not None and get_backend(backend) is not session.backend:
+            place = get_backend(backend)
+            session = Session(place, self._values(place, plan))
+        return session.concatenate(plan, {"x": host})
+
+    def predict(self, x: Any, *, backend: str | Backend | None = None) -> HostArray:
+        """Labels or numbers, in the form ``y`` had in ``fit``: (n,) or (n, outputs)."""
+        return self._fitted()[1].decode(self.outputs(x, backend=backend))
+
+    def predict_proba(self, x: Any, *, backend: str | Backend | None = None) -> HostArray:
+        """Probability of each class, (n, classes), in sorted order of the classes.
+
+        Raises ``DataError`` if the network predicts numbers.
+        """
+        return self._fitted()[1].probabilities(self.outputs(x, backend=backend))
+
+    def score(self, x: Any, y: Any, *, backend: str | Backend | None = None) -> float:
+        """Accuracy for labels, R2 for numbers, by scikit-learn's definitions."""
+        targets = self._fitted()[1]
+        predictions = self.predict(x, backend=backend)
+        return targets.score(checks.targets(y, len(predictions)), predictions)
+
+    def _live(self) -> Session:
+        if self._session is None:
+            raise NotFittedError("this network has no parameters yet; call fit first.")
+        return self._session
+
+    def _fitted(self) -> tuple[Loss, Targets]:
+        self._live()
+        if self._loss is None or self._targets is None:
+            raise NotFittedError("this network has not been fitted; call fit first.")
+        return self._loss, self._targets
+
+    def __repr__(self) -> str:
+        return f"Network({list(self.layers)!r}, dtype={self.dtype!r})"
+
+
+def mlp(hidden: Sequence[int], *, outputs: int, activation: str = "relu") -> list[Layer]:
+    """The common list: a ``Dense`` and an activation for each hidden size, a last ``Dense``.
+
+    ``Network(mlp([128, 64], outputs=10))``. No hidden size makes a perceptron.
+    """
+    if activation not in ACTIVATIONS:
+        raise NetworkError(f"activation is one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
+    layers: list[Layer] = []
+    for size in hidden:
+        layers += [Dense(size), ACTIVATIONS[activation]()]
+    return [*layers, Dense(outputs)]
+
+
+def _named(given: T | str, table: Mapping[str, Callable[[], T]], what: str) -> T:
+    """The object given, or the one a name stands for."""
+    if not isinstance(given, str):
+        return given
+    if given not in table:
+        raise NetworkError(f"{what} is one of {', '.join(table)}, or an object; got {given!r}.")
+    return table[given]()

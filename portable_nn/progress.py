@@ -1,0 +1,46 @@
+"""What a fit shows while it runs: a bar over the steps, and one line an epoch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Lines and bar go to standard error; the bar only to a terminal; off shows nothing."""
+
+    def __init__(self, epochs: int, steps: int, *, show: bool) -> None:
+        self._epochs, self._show = epochs, show
+        self._bar = tqdm(
+            total=epochs * steps,
+            unit="step",
+            leave=False,
+            disable=not (show and sys.stderr.isatty()),
+        )
+
+    def step(self) -> None:
+        """One more step is done."""
+        self._bar.update()
+
+    def epoch(self, number: int, entry: Mapping[str, float]) -> None:
+        """One more epoch is done, with these entries of the history."""
+        if self._show:
+            width = len(str(self._epochs))
+            figures = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in entry.items()]
+            self._bar.write(
+                f"epoch {number:>{width}}/{self._epochs}  {'  '.join(figures)}", file=sys.stderr
+            )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.close()

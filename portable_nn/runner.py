@@ -1,0 +1,160 @@
+"""The reference way to run a plan: call the meanings, on any array API library.
+
+``run`` is a pure function from ``{name: array}`` to ``{name: array}``, so ``jax.jit`` or
+``torch.compile`` of it is a lowering already (``Reference(compile=...)``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from portable_nn.errors import BackendError
+from portable_nn.plan import Plan
+from portable_nn.typing import Array, Namespace
+
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
+
+Arrays = Mapping[str, Any]
+Section = Callable[[Arrays], dict[str, Any]]
+
+
+def trace(plan: Plan, section: str, xp: Namespace, arrays: Arrays) -> dict[str, Any]:
+    """Run the calls of a section through their meanings; returns every buffer by name."""
+    arrays = dict(arrays)
+    for call in plan.section(section):
+        inputs = [arrays[name] for name in call.inputs]
+        outputs = call.kernel.meaning(xp, *inputs, **call.attributes)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        arrays.update(zip(call.outputs, outputs, strict=True))
+    return arrays
+
+
+def run(plan: Plan, section: str, xp: Namespace, arrays: Arrays) -> dict[str, Any]:
+    """Run a section: ``arrays`` holds what it ``reads``; returns what outlives it.
+
+    That is: the values somebody keeps, and the new value of each parameter and state that
+    the section carries. A pure function; nothing in ``arrays`` is changed.
+    """
+    after = trace(plan, section, xp, arrays)
+    kept = {name: after[name] for name in plan.kept if name in after}
+    return kept | {name: after[value] for name, value in plan.carry.get(section, {}).items()}
+
+
+class ReferenceStep:
+    """A plan bound to state that it shares with every other step started on that state."""
+
+    def __init__(
+        self, plan: Plan, state: MutableMapping[str, Any], sections: Mapping[str, Section]
+    ) -> None:
+        self.plan, self._state, self._sections = plan, state, sections
+        self._values: dict[str, Any] = {}
+
+    def run(self, fed: Arrays, section: str | None = None) -> None:
+        """Run one section, or all, on the fed buffers; unused ones are ignored."""
+        for name in self.plan.sections if section is None else (section,):
+            known = {**self._state, **self._values, **fed}
+            after = self._sections[name]({key: known[key] for key in self.plan.reads(name)})
+            for key, value in after.items():
+                (self._state if key in self._state else self._values)[key] = value
+
+    def read(self, name: str) -> Any:
+        """A parameter, a state, or a value the plan keeps, as an array of the backend."""
+        return self._state[name] if name in self._state else self._values[name]
+
+    def write(self, name: str, value: Any) -> None:
+        """Set a parameter, a state, or a kept value (a gradient, say) to a backend array."""
+        (self._state if name in self._state else self._values)[name] = value
+
+
+class Reference:
+    """Backend of any array API namespace: the meanings themselves, one call after another.
+
+    Parameters
+    ----------
+    name
+        Shown to users.
+    xp
+        The namespace, standard 2024.12 or later: ``array_api_compat.torch``, ``jax.numpy``.
+    device
+        One of the namespace's devices; None is its default.
+    compile
+        Applied to the pure function of each section, ``jax.jit`` for example.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        xp: Namespace,
+        device: Any = None,
+        compile: Callable[[Section], Section] = lambda section: section,
+    ) -> None:
+        self.name, self.xp, self._compile = name, xp, compile
+        self.device = xp.zeros((), device=device).device if device is None else device
+
+    def asarray(self, value: Any, dtype: str) -> Array:
+        """Copy a host array to the device as ``dtype``; ``"index"`` is the library's own.
+
+        Raises
+        ------
+        BackendError
+            If the library has no such dtype here (float64 in JAX without x64, on MPS).
+        """
+        if dtype == "index":
+            kind = self.xp.__array_namespace_info__().default_dtypes(device=self.device)
+            name = str(kind["indexing"]).rsplit(".", 1)[-1]
+        else:
+            name = dtype
+        return self._put(np.asarray(value, dtype=name), name)
+
+    def _put(self, host: HostArray, dtype: str) -> Array:
+        known = self.xp.__array_namespace_info__().dtypes(device=self.device)
+        if dtype not in known:
+            raise BackendError(
+                f"{self.name} has no {dtype} on {self.device}; use a Network with another "
+                f"dtype, or enable {dtype} in the library."
+            )
+        wanted = known[dtype]
+        return self.xp.asarray(host, dtype=wanted, device=self.device, copy=True)
+
+    def to_host(self, array: Any) -> HostArray:
+        """A copy in host memory, of the same dtype. Waits until the value is there."""
+        return to_host(array)
+
+    def start(self, plan: Plan, state: MutableMapping[str, Any], n: int) -> ReferenceStep:
+        """Bind a plan to ``state``; the meanings take their sizes from the arrays, not ``n``."""
+        sections = {
+            name: self._compile(partial(run, plan, name, self.xp)) for name in plan.sections
+        }
+        return ReferenceStep(plan, state, sections)
+
+    def synchronize(self) -> None:
+        """Wait for the work queued so far: device queues are worked off in order."""
+        self.to_host(self.xp.zeros((1,), device=self.device))
+
+    def __repr__(self) -> str:
+        return f"<{self.name} on {self.device}>"
+
+
+class _OnHost:
+    """An array that hands out its host copy through DLPack, also to NumPy 2.0."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._array.__dlpack__(**{**options, "dl_device": (1, 0), "copy": True})
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+
+def to_host(array: Any) -> HostArray:
+    """A copy of any library's array in host memory."""
+    if hasattr(array, "__dlpack__") and hasattr(array, "shape"):
+        return np.array(np.from_dlpack(_OnHost(array)))
+    return np.array(array)

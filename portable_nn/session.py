@@ -1,0 +1,110 @@
+"""The values of one network on one backend, and running plans over all rows of some data.
+
+Host side: data is cut into chunks here and sent to the device, outputs are fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from portable_nn.backend import Backend, Step
+from portable_nn.plan import Initial, Plan
+from portable_nn.random import Draws
+from portable_nn.targets import Targets
+from portable_nn.typing import Array
+
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
+
+CHUNK = 1024
+"""Rows at a time outside training."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked data on the host: x (n, k), targets (n, m) as the loss reads them, weight (n,)."""
+
+    x: HostArray
+    targets: HostArray
+    weight: HostArray
+
+
+class Session:
+    """The values of one network on one backend, and the steps started on them.
+
+    ``state`` is shared by all steps, so training, validation and prediction see the same
+    parameters without copying them.
+    """
+
+    def __init__(self, backend: Backend, state: MutableMapping[str, Any]) -> None:
+        self.backend, self.state = backend, state
+        self.step = lru_cache(maxsize=8)(self._start)
+
+    def _start(self, plan: Plan, n: int) -> Step:
+        return self.backend.start(plan, self.state, n)
+
+    def initialize(self, plan: Plan, seed: int) -> None:
+        """Give every parameter and state of the plan that has no value its first one."""
+        for buffer in plan.of_kind("parameter", "state"):
+            if buffer.name not in self.state and isinstance(buffer.source, Initial):
+                draws = Draws(seed, "initialize", buffer.source.stream)
+                values = buffer.source.fill(draws, buffer.bound({}))
+                self.state[buffer.name] = self.backend.asarray(values, plan.dtype)
+
+    def bind(self, plan: Plan, rows: Rows) -> None:
+        """Put data on the device, for the plan to gather its batches from."""
+        columns = {"x": rows.x, "targets": rows.targets, "weight": rows.weight[:, np.newaxis]}
+        for name, values in columns.items():
+            self.state[f"data.{name}"] = self._put(plan, f"data.{name}", values)
+        self.step.cache_clear()  # steps may have bound the arrays that were there before
+
+    def _put(self, plan: Plan, name: str, values: HostArray) -> Array:
+        kind = plan.buffers[name].dtype
+        return self.backend.asarray(values, plan.dtype if kind == "float" else kind)
+
+    def outputs(self, plan: Plan, fed: Mapping[str, HostArray]) -> dict[str, list[HostArray]]:
+        """Run a plan over all rows in chunks: ``{role: [host array of each chunk]}``.
+
+        0-d entries of ``fed`` go to every chunk, the others are cut into rows.
+        """
+        total = max(len(values) for values in fed.values() if values.ndim)
+        found: dict[str, list[HostArray]] = {role: [] for role in plan.outputs}
+        for first in range(0, total, CHUNK):
+            chunk = {k: v[first : first + CHUNK] if v.ndim else v for k, v in fed.items()}
+            step = self.step(plan, min(CHUNK, total - first))
+            step.run({name: self._put(plan, name, values) for name, values in chunk.items()})
+            for role, name in plan.outputs.items():
+                found[role].append(self.backend.to_host(step.read(name)))
+        return found
+
+    def concatenate(self, plan: Plan, fed: Mapping[str, HostArray]) -> HostArray:
+        """The outputs of a prediction plan over all rows, (n, outputs)."""
+        return np.concatenate(self.outputs(plan, fed)["output"])
+
+    def evaluate(self, plan: Plan, rows: Rows) -> tuple[float, HostArray]:
+        """Loss over all rows, and the outputs; ``plan`` is an evaluation plan."""
+        scale = np.asarray(1.0 / rows.weight.sum())
+        fed = {"x": rows.x, "targets": rows.targets, "weight": rows.weight[:, np.newaxis]}
+        found = self.outputs(plan, {**fed, "scale": scale})
+        return float(np.sum(found["loss"], dtype=np.float64)), np.concatenate(found["output"])
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Rows to measure the loss and the score on after each epoch."""
+
+    plan: Plan
+    rows: Rows
+    y: HostArray
+    targets: Targets
+
+    def measure(self, session: Session) -> dict[str, float]:
+        """Loss and score, named for ``history``."""
+        loss, outputs = session.evaluate(self.plan, self.rows)
+        score = self.targets.score(self.y, self.targets.decode(outputs))
+        return {"validation_loss": loss, f"validation_{self.targets.metric}": score}

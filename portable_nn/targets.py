@@ -1,0 +1,162 @@
+"""What a loss learns from: labels or numbers as the user gives them, as the plan needs them.
+
+Host side. Each kind checks ``y`` once, turns it into a column or matrix the loss kernel
+reads, and turns outputs back into what the user gave.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+import numpy as np
+
+from portable_nn.errors import DataError, ShapeError
+from portable_nn.metrics import accuracy, r2
+
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
+
+
+class Targets(Protocol):
+    """One kind of targets, learned from the ``y`` of a fit."""
+
+    dtype: ClassVar[Literal["float", "index"]]
+    metric: ClassVar[str]
+
+    @classmethod
+    def learn(cls, y: HostArray, outputs: int) -> Targets:
+        """Check ``y`` against a network with this many outputs; remember what decoding needs."""
+
+    def encode(self, y: HostArray) -> HostArray:
+        """(n, k) for the loss kernel."""
+
+    def decode(self, outputs: HostArray) -> HostArray:
+        """Predictions of the kind ``y`` had, from outputs (or probabilities) (n, outputs)."""
+
+    def probabilities(self, outputs: HostArray) -> HostArray:
+        """A column a class, in the order of ``classes``."""
+
+    def score(self, y: HostArray, predictions: HostArray) -> float:
+        """The metric, of ``y`` and decoded predictions."""
+
+
+def _width(y: HostArray, outputs: int) -> None:
+    width = y.shape[1] if y.ndim == 2 else 1
+    if y.ndim not in (1, 2) or width != outputs:
+        raise ShapeError(
+            f"the network has {outputs} outputs, so y must be (n, {outputs})"
+            f"{' or (n,)' if outputs == 1 else ''}; got {y.shape}."
+        )
+
+
+def _known(y: HostArray, classes: HostArray) -> HostArray:
+    """Position of each label among the classes."""
+    code = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    strange = classes[code] != y
+    if strange.any():
+        raise DataError(
+            f"label {y[strange][0]!r} is not among the {len(classes)} classes of the fit, "
+            f"{classes[0]!r} to {classes[-1]!r}."
+        )
+    return code
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """Real numbers, (n,) or (n, k); predictions have the shape of ``y``; scored by R2."""
+
+    flat: bool
+    dtype: ClassVar[Literal["float", "index"]] = "float"
+    metric: ClassVar[str] = "r2"
+
+    @classmethod
+    def learn(cls, y: HostArray, outputs: int) -> Numbers:
+        _width(y, outputs)
+        if y.dtype.kind not in "biuf":
+            raise DataError(f"this loss takes numbers as y; got dtype {y.dtype}.")
+        return cls(y.ndim == 1)
+
+    def encode(self, y: HostArray) -> HostArray:
+        return y.reshape(len(y), -1)
+
+    def decode(self, outputs: HostArray) -> HostArray:
+        return outputs[:, 0] if self.flat else outputs
+
+    def probabilities(self, outputs: HostArray) -> HostArray:
+        raise DataError("this network predicts numbers, which have no class probabilities.")
+
+    def score(self, y: HostArray, predictions: HostArray) -> float:
+        return r2(y, predictions)
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """One class a row, integers or strings (n,); one output a class; scored by accuracy."""
+
+    classes: HostArray
+    dtype: ClassVar[Literal["float", "index"]] = "index"
+    metric: ClassVar[str] = "accuracy"
+
+    @classmethod
+    def learn(cls, y: HostArray, outputs: int) -> Labels:
+        if y.ndim != 1:
+            raise ShapeError(f"labels are one a row, (n,); got {y.shape}.")
+        if y.dtype.kind not in "biuUS":
+            raise DataError(f"labels are integers or strings; got dtype {y.dtype}.")
+        classes = np.unique(y)
+        if y.dtype.kind in "iu" and classes[0] >= 0 and classes[-1] < outputs:
+            classes = np.arange(outputs)  # a class may be missing from the training rows
+        if len(classes) != outputs:
+            raise ShapeError(
+                f"the network has {outputs} outputs, one a class; y has {len(classes)} classes."
+            )
+        return cls(classes)
+
+    def encode(self, y: HostArray) -> HostArray:
+        return _known(y, self.classes)[:, np.newaxis]
+
+    def decode(self, outputs: HostArray) -> HostArray:
+        return self.classes[np.argmax(outputs, axis=1)]
+
+    def probabilities(self, outputs: HostArray) -> HostArray:
+        return outputs
+
+    def score(self, y: HostArray, predictions: HostArray) -> float:
+        return accuracy(y, predictions)
+
+
+@dataclass(frozen=True, eq=False)
+class Binary:
+    """Two classes (n,) for one output, or yes and no (n, k) for k of them; accuracy.
+
+    The larger class, or 1, is the one whose probability the output is.
+    """
+
+    classes: HostArray
+    flat: bool
+    dtype: ClassVar[Literal["float", "index"]] = "float"
+    metric: ClassVar[str] = "accuracy"
+
+    @classmethod
+    def learn(cls, y: HostArray, outputs: int) -> Binary:
+        _width(y, outputs)
+        classes = np.unique(y)
+        if y.ndim == 2 or (y.dtype.kind in "biuf" and np.isin(classes, (0, 1)).all()):
+            classes = np.array([0, 1], dtype=y.dtype if y.dtype.kind in "biuf" else None)
+        if len(classes) != 2:
+            raise DataError(f"binary cross-entropy takes two classes; y has {len(classes)}.")
+        return cls(classes, y.ndim == 1)
+
+    def encode(self, y: HostArray) -> HostArray:
+        return _known(y, self.classes).reshape(len(y), -1)
+
+    def decode(self, outputs: HostArray) -> HostArray:
+        labels = self.classes[(outputs > 0.5).astype(np.int64)]
+        return labels[:, 0] if self.flat else labels
+
+    def probabilities(self, outputs: HostArray) -> HostArray:
+        return np.concatenate([1.0 - outputs, outputs], axis=1) if self.flat else outputs
+
+    def score(self, y: HostArray, predictions: HostArray) -> float:
+        return accuracy(y, predictions)

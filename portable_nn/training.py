@@ -1,0 +1,280 @@
+"""Running plans over data: batches, the open loop, and ``fit``.
+
+Host side: orders, scales and hyper-parameters are formed here in float64 for a whole epoch,
+rounded once and sent to the device; the loss stays there and is fetched once an epoch.
+Nothing here knows a layer, a loss, an optimizer or a backend by name.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from portable_nn.backend import Backend, Step
+from portable_nn.errors import NonFiniteError, NotFittedError
+from portable_nn.optimizers import Optimizer
+from portable_nn.plan import Draw, Plan, Schedule
+from portable_nn.progress import Progress
+from portable_nn.random import DRAWS, Draws
+from portable_nn.runner import trace
+from portable_nn.session import Rows, Session, Validation
+from portable_nn.typing import Array
+
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Which rows one run of the gradient section takes.
+
+    ``rows`` (n,) indices on the device; ``scale`` () on the device, one over the total weight
+    of the whole batch; ``weight`` this part's own total weight; ``first_row`` the place of
+    its first row in the whole batch (not 0 in a micro-batch).
+    """
+
+    rows: Array
+    n: int
+    scale: Array
+    weight: float
+    first_row: int = 0
+
+
+Opened = tuple[Plan, Session, Rows]
+Opener = Callable[[Any, Any, Any, Session | None], Opened]
+"""``(x, y, sample_weight, session so far) -> plan, session, checked rows``, by the network."""
+
+
+class Training:
+    """The training loop laid open: ``batches``, ``gradient``, look or change, ``update``.
+
+    Made by ``Network.start``. The network's own parameters are trained: it predicts with
+    them as they stand.
+
+    Attributes
+    ----------
+    updates
+        Number of updates done.
+    """
+
+    def __init__(
+        self, opener: Opener, optimizer: Optimizer, batch_size: int | None, seed: int
+    ) -> None:
+        self.updates = 0
+        self._opener, self._optimizer = opener, optimizer
+        self._batch_size, self._seed = batch_size, seed
+        self._given: tuple[Any, Any, Any] | None = None
+        self._opened: Opened | None = None
+        self._current: Step | None = None
+        self._table: Array | None = None
+        self._table_starts, self._epoch_steps = 0, 1
+
+    @property
+    def plan(self) -> Plan:
+        """The kernel calls of one step; known once ``batches`` has seen data."""
+        return self._open[0]
+
+    @property
+    def session(self) -> Session:
+        """The backend and the values on it."""
+        return self._open[1]
+
+    @property
+    def _open(self) -> Opened:
+        if self._opened is None:
+            raise NotFittedError("no data yet: the first batches(x, y, epoch=0) brings it.")
+        return self._opened
+
+    def open(self, x: Any, y: Any, sample_weight: Any = None) -> Rows:
+        """Check the data and put it on the device, unless it is the data of the last time."""
+        given = (x, y, sample_weight)
+        if self._given is None or any(a is not b for a, b in zip(self._given, given, strict=True)):
+            session = self._opened[1] if self._opened is not None else None
+            self._opened, self._given = self._opener(*given, session), given
+            self.session.bind(self.plan, self._opened[2])
+        return self._open[2]
+
+    def batches(
+        self, x: Any, y: Any, epoch: int, *, sample_weight: Any = None, shuffle: bool = True
+    ) -> Iterator[Batch]:
+        """The batches of epoch 0, 1, ...; the order depends on seed, epoch and row count.
+
+        The last batch is short when the rows do not divide. ``shuffle=False`` keeps the
+        order given.
+        """
+        rows = self.open(x, y, sample_weight)
+        backend, total = self.session.backend, len(rows.x)
+        size = min(self._batch_size or total, total)
+        draws = Draws(self._seed, "shuffle", step=epoch)
+        order = draws.permutation(total) if shuffle else np.arange(total)
+        starts = np.arange(0, total, size)
+        weights = np.add.reduceat(rows.weight[order], starts)
+        scales = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
+        self._epoch_steps = len(starts)
+        indices, scale = backend.asarray(order, "index"), backend.asarray(scales, self.plan.dtype)
+        for k, start in enumerate(starts.tolist()):
+            stop = min(start + size, total)
+            yield Batch(indices[start:stop], stop - start, scale[k], float(weights[k]))
+
+    def gradient(self, batch: Batch) -> Array:
+        """Forward, loss and backward; returns the loss () on the device."""
+        self._current = self.session.step(self.plan, batch.n)
+        self._current.run(self._fed(batch), "gradient")
+        return self.read("loss")
+
+    def update(self) -> None:
+        """Update the parameters from the gradients as they stand."""
+        self._step().run(self._hyperparameters(), "update")
+        self.updates += 1
+
+    def step(self, batch: Batch) -> Array:
+        """One whole training step; returns the loss () on the device."""
+        self._current = self.session.step(self.plan, batch.n)
+        self._current.run({**self._fed(batch), **self._hyperparameters()})
+        self.updates += 1
+        return self.read("loss")
+
+    def read(self, name: str) -> Array:
+        """A parameter, state, gradient or the loss, by its name in the plan; a device array."""
+        return self._step().read(name)
+
+    def write(self, name: str, value: Array) -> None:
+        """Set a parameter, state or gradient between ``gradient`` and ``update``."""
+        self._step().write(name, value)
+
+    def _step(self) -> Step:
+        if self._current is None:
+            raise NotFittedError("no gradient has been computed yet; call gradient(batch) first.")
+        return self._current
+
+    def _fed(self, batch: Batch) -> dict[str, Array]:
+        fed = {"rows": batch.rows, "scale": batch.scale}
+        for buffer in self.plan.of_kind("fed"):
+            if isinstance(buffer.source, Draw):
+                draw = buffer.source
+                draws = Draws(self._seed, draw.purpose, draw.stream, self.updates + 1)
+                columns = buffer.bound({"n": batch.n})[-1]
+                mask = DRAWS[draw.purpose](draws, batch.n, columns, draw.rate, batch.first_row)
+                fed[buffer.name] = self.session.backend.asarray(mask, self.plan.dtype)
+        return fed
+
+    def _hyperparameters(self) -> dict[str, Array]:
+        """The row of the next update, from a table for an epoch that is sent at once."""
+        row = self.updates - self._table_starts
+        if self._table is None or row >= self._table.shape[0]:
+            self._table_starts, row = self.updates, 0
+            steps = range(self.updates + 1, self.updates + 1 + self._epoch_steps)
+            table = [list(self._optimizer.hyperparameters(step).values()) for step in steps]
+            self._table = self.session.backend.asarray(table, self.plan.dtype)
+        names = [b.name for b in self.plan.of_kind("fed") if isinstance(b.source, Schedule)]
+        return {name: self._table[row, column] for column, name in enumerate(names)}
+
+    def culprit(self, batch: Batch) -> str:
+        """Name of the first buffer of a gradient step that is not finite, by its meanings."""
+        plan, backend = self.plan, self.session.backend
+        known = {**self.session.state, **self._fed(batch)}
+        arrays = {name: known[name] for name in plan.reads("gradient")}
+        found = trace(plan, "gradient", backend.xp, arrays)
+        names = [*arrays, *[name for call in plan.section("gradient") for name in call.outputs]]
+        finite = (np.isfinite(backend.to_host(found[name])).all() for name in names)
+        return next((n for n, good in zip(names, finite, strict=True) if not good), "the loss")
+
+
+History = dict[str, list[float]]
+
+
+def fit(
+    training: Training,
+    batches: Callable[[int], Iterator[Batch]],
+    epochs: int,
+    history: History,
+    validation: Validation | None,
+    progress: Progress,
+) -> None:
+    """Train for some epochs; appends one entry an epoch to each list of ``history``.
+
+    Ctrl-C acts between two steps: the running one ends, then ``KeyboardInterrupt`` is raised,
+    and the parameters are those after that step. A loss that is not finite raises
+    ``NonFiniteError``; the parameters are then those from before its epoch.
+    """
+    with progress, _interrupts() as interrupted:
+        for epoch in range(epochs):
+            began, before = perf_counter(), _snapshot(training)
+            losses, weights = [], []
+            for batch in batches(epoch):
+                losses.append(training.step(batch))
+                weights.append(batch.weight)
+                progress.step()
+                if interrupted:
+                    raise KeyboardInterrupt
+            log = _fetch(training.session.backend, losses)
+            if not np.isfinite(log).all():
+                raise _explain(training, before, batches(epoch), epoch, log)
+            entry = {"loss": float(log @ weights / np.sum(weights))}
+            if validation is not None:
+                entry |= validation.measure(training.session)
+            entry["seconds"] = perf_counter() - began
+            for name, value in entry.items():
+                history.setdefault(name, []).append(value)
+            progress.epoch(epoch + 1, entry)
+
+
+def _fetch(backend: Backend, losses: list[Array]) -> HostArray:
+    """The step log in one transfer, as float64."""
+    return backend.to_host(backend.xp.stack(losses)).astype(np.float64)
+
+
+Snapshot = tuple[int, dict[str, Array]]
+
+
+def _snapshot(training: Training) -> Snapshot:
+    """Copies of all parameters and state, and the number of updates they have seen."""
+    session, xp = training.session, training.session.backend.xp
+    names = [buffer.name for buffer in training.plan.of_kind("parameter", "state")]
+    return training.updates, {n: xp.asarray(session.state[n], copy=True) for n in names}
+
+
+def _restore(training: Training, snapshot: Snapshot) -> None:
+    training.updates, values = snapshot
+    for name, value in values.items():
+        training.write(name, value)
+
+
+def _explain(
+    training: Training, before: Snapshot, batches: Iterator[Batch], epoch: int, log: HostArray
+) -> NonFiniteError:
+    """Replay the epoch to its first loss that is not finite, and name the buffer it came from."""
+    failed = int(np.flatnonzero(~np.isfinite(log))[0])
+    _restore(training, before)
+    for index, batch in enumerate(batches):
+        if index == failed:
+            break
+        training.step(batch)
+    culprit = training.culprit(batch)
+    _restore(training, before)
+    return NonFiniteError(
+        f"the loss became {log[failed]} in epoch {epoch + 1}, step {failed + 1}; the first value "
+        f"that is not finite is {culprit}. Try a smaller learning rate, or scale the inputs. "
+        f"The parameters are those from before this epoch."
+    )
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collect Ctrl-C instead of raising it inside a step; only the main thread may."""
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+    previous = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, previous)
