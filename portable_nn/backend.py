@@ -90,7 +90,8 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
     name, _, device = backend.partition(":")
     module = BUILT_IN.get(name) or _entry_points().get(name)
     if module is not None:
-        return importlib.import_module(module).open_backend(device or None)
+        opened: Backend = importlib.import_module(module).open_backend(device or None)
+        return opened
     xp = _namespace(name)
     try:
         return Reference(backend, xp, _device(xp, device) if device else None)

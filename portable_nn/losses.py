@@ -34,7 +34,7 @@ class Loss:
         inputs = [builder.data("targets", width, dtype=kind), builder.data("weight", 1)]
         scale = builder.fed("scale", (), Data("scale"))
         names = ["loss", f"grad_{z}"]
-        return builder.call(self.kernel, z, *inputs, scale, names=names, **asdict(self))[0]
+        return builder.emit(self.kernel, z, *inputs, scale, names=names, **asdict(self))[0]
 
 
 class HalfSquaredError(Loss):

@@ -255,14 +255,18 @@ class PlanBuilder:
         if "rows" not in self._buffers:
             self.fed("rows", ("n",), Data("rows"), dtype="index")
         whole = self.fed(f"data.{name}", ("rows", features), Data(name), **fields)
-        return self.call(take_rows, whole, "rows", names=[name])
+        return self.emit(take_rows, whole, "rows", names=[name])[0]
 
     # -- calls ---------------------------------------------------------------------------
 
-    def call(
+    def call(self, kernel: Kernel, *inputs: str, **attributes: Any) -> str:
+        """Add a call; returns the name of its first output."""
+        return self.emit(kernel, *inputs, **attributes)[0]
+
+    def emit(
         self, kernel: Kernel, *inputs: str, names: Sequence[str] | None = None, **attributes: Any
-    ) -> Any:
-        """Add a call; returns the name of its output, or of each if there are several."""
+    ) -> tuple[str, ...]:
+        """Add a call; returns the names of all its outputs, ``names`` where they are unused."""
         shapes = kernel.shapes(*[self.shape(name) for name in inputs], **attributes)
         if names is None:
             first = self._scopes[-1] if self._scopes else kernel.name
@@ -276,7 +280,7 @@ class PlanBuilder:
         if not self._differentiable.isdisjoint(inputs):
             self._differentiable.update(outputs)
         self._calls.append(Call(kernel, inputs, outputs, self.section, attributes))
-        return outputs[0] if len(outputs) == 1 else outputs
+        return outputs
 
     def carry(self, state: str, value: str) -> None:
         """At the end of the current section, ``state`` (or a parameter) becomes ``value``."""
@@ -284,8 +288,7 @@ class PlanBuilder:
 
     def assign(self, targets: Sequence[str], kernel: Kernel, *inputs: str) -> None:
         """Call a kernel whose outputs are the new values of ``targets``, in order."""
-        outputs = self.call(kernel, *inputs, names=[f"new_{name}" for name in targets])
-        outputs = (outputs,) if isinstance(outputs, str) else outputs
+        outputs = self.emit(kernel, *inputs, names=[f"new_{name}" for name in targets])
         for target, output in zip(targets, outputs, strict=True):
             self.carry(target, output)
 
@@ -322,15 +325,14 @@ class PlanBuilder:
         grads: Sequence[str] = gradient.inputs
         if gradient.kernel is not None:
             names = [f"grad_{name}" for name in of]
-            grads = self.call(gradient.kernel, *gradient.inputs, names=names, **gradient.attributes)
-            grads = (grads,) if isinstance(grads, str) else grads
+            grads = self.emit(gradient.kernel, *grads, names=names, **gradient.attributes)
         for name, grad in zip(of, grads, strict=True):
             shares[name].append(grad)
 
     def _total(self, shares: Mapping[str, list[str]], name: str) -> str | None:
         parts = shares[name]
         while len(parts) > 1:
-            parts[:2] = [self.call(add, *parts[:2], names=[f"grad_{name}.sum"])]
+            parts[:2] = self.emit(add, *parts[:2], names=[f"grad_{name}.sum"])
         return parts[0] if parts else None
 
     def build(self) -> Plan:

@@ -117,7 +117,8 @@ class Labels:
         return _known(y, self.classes)[:, np.newaxis]
 
     def decode(self, outputs: HostArray) -> HostArray:
-        return self.classes[np.argmax(outputs, axis=1)]
+        labels: HostArray = self.classes[np.argmax(outputs, axis=1)]
+        return labels
 
     def probabilities(self, outputs: HostArray) -> HostArray:
         return outputs

@@ -143,7 +143,8 @@ class Training:
 
     def read(self, name: str) -> Array:
         """A parameter, state, gradient or the loss, by its name in the plan; a device array."""
-        return self._step().read(name)
+        value: Array = self._step().read(name)
+        return value
 
     def write(self, name: str, value: Array) -> None:
         """Set a parameter, state or gradient between ``gradient`` and ``update``."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy
 
     HostArray = numpy.ndarray[Any, Any]
-
-Namespace = Any
-"""An array API namespace (``xp``): a module, so its functions are not typed here."""
 
 Dimension = int | str
 """A size, or the name of one bound later: ``"n"`` rows of a step, ``"rows"`` of the data."""
@@ -44,3 +41,10 @@ class Array(Protocol):
     def __gt__(self, other: Any, /) -> Array: ...
     def __ge__(self, other: Any, /) -> Array: ...
     def __getitem__(self, key: Any, /) -> Array: ...
+
+
+class Namespace(Protocol):
+    """An array API namespace, ``xp``: a module whose functions take and give arrays."""
+
+    def __array_namespace_info__(self) -> Any: ...
+    def __getattr__(self, name: str, /) -> Callable[..., Array]: ...
