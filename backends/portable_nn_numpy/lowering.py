@@ -1,0 +1,230 @@
+"""Each lowered kernel as the NumPy calls that write it into memory that is already there.
+
+A lowering has its kernel's name and takes ``new`` (scratch memory), the input arrays, the
+output arrays; it returns ``(function, arguments)`` pairs. An output may share memory with the
+input it is donated; no other input is ever written. A kernel without a lowering runs its
+meaning and copies the result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+
+from portable_nn import kernels
+from portable_nn_numpy.memory import BoundCall, HostArray
+
+Op = tuple[Callable[..., Any], tuple[Any, ...]]
+Lowering = Callable[..., list[Op]]
+
+
+class Scratch:
+    """Memory that is free again after each call: the k-th request of every call shares it."""
+
+    def __init__(self) -> None:
+        self._pool: list[HostArray] = []
+        self._next = 0
+
+    def restart(self) -> None:
+        """Begin a new call."""
+        self._next = 0
+
+    def __call__(self, like: HostArray, dtype: Any = None) -> HostArray:
+        """Uninitialised memory shaped as ``like``, of its dtype or another."""
+        kind = np.dtype(dtype or like.dtype)
+        size = math.prod(like.shape) * kind.itemsize
+        if self._next == len(self._pool):
+            self._pool.append(np.empty(0, np.uint8))
+        if self._pool[self._next].size < size:
+            self._pool[self._next] = np.empty(size, np.uint8)
+        self._next += 1
+        memory: HostArray = self._pool[self._next - 1][:size].view(kind).reshape(like.shape)
+        return memory
+
+
+def lower(call: BoundCall, scratch: Scratch) -> list[Op]:
+    """The bound functions of one call."""
+    scratch.restart()
+    lowering = LOWERINGS.get(call.kernel)
+    if lowering is None:
+        return [(_by_meaning, (call,))]
+    return lowering(scratch, *call.inputs, *call.outputs, **call.attributes)
+
+
+def _by_meaning(call: BoundCall) -> None:
+    outputs = call.kernel.meaning(xp, *call.inputs, **call.attributes)
+    for place, value in zip(
+        call.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=True
+    ):
+        np.copyto(place, value)
+
+
+def take_rows(new: Scratch, data: HostArray, index: HostArray, out: HostArray) -> list[Op]:
+    return [(data.take, (index, 0, out, "clip"))]  # the other modes buffer their output
+
+
+def linear(new: Scratch, x: HostArray, weight: HostArray, *rest: HostArray) -> list[Op]:
+    *bias, z = rest
+    return [(np.dot, (x, weight, z)), *[(np.add, (z, b, z)) for b in bias]]
+
+
+def linear_grad_input(new: Scratch, grad: HostArray, weight: HostArray, out: HostArray) -> list[Op]:
+    return [(np.dot, (grad, weight.T, out))]
+
+
+def linear_grad_weight(new: Scratch, x: HostArray, grad: HostArray, out: HostArray) -> list[Op]:
+    return [(np.dot, (x.T, grad, out))]
+
+
+def linear_grad_bias(new: Scratch, grad: HostArray, out: HostArray) -> list[Op]:
+    return [(np.dot, (np.ones(len(grad), grad.dtype), grad, out))]  # a sum, but more accurate
+
+
+def add(new: Scratch, a: HostArray, b: HostArray, out: HostArray) -> list[Op]:
+    return [(np.add, (a, b, out))]
+
+
+def multiply(new: Scratch, a: HostArray, b: HostArray, out: HostArray) -> list[Op]:
+    return [(np.multiply, (a, b, out))]
+
+
+def relu(new: Scratch, z: HostArray, out: HostArray) -> list[Op]:
+    zero, inf = np.zeros((), z.dtype), np.full((), np.inf, z.dtype)
+    return [(z.clip, (zero, inf, out))]  # vectorised, unlike maximum with a scalar; NaN stays
+
+
+def relu_backward(new: Scratch, grad: HostArray, a: HostArray, out: HostArray) -> list[Op]:
+    positive = new(a, bool)
+    return [
+        (np.greater, (a, np.zeros((), a.dtype), positive)),
+        (np.multiply, (grad, positive, out)),
+    ]
+
+
+def tanh(new: Scratch, z: HostArray, out: HostArray) -> list[Op]:
+    return [(np.tanh, (z, out))]
+
+
+def tanh_backward(new: Scratch, grad: HostArray, a: HostArray, out: HostArray) -> list[Op]:
+    slope, one = new(a), np.ones((), a.dtype)
+    square = [(np.multiply, (a, a, slope)), (np.subtract, (one, slope, slope))]
+    return [*square, (np.multiply, (grad, slope, out))]
+
+
+def sigmoid(new: Scratch, z: HostArray, out: HostArray) -> list[Op]:
+    e, above, positive, one = new(z), new(z), new(z, bool), np.ones((), z.dtype)
+    decay = [(np.absolute, (z, e)), (np.negative, (e, e)), (np.exp, (e, e))]
+    choose = [(np.add, (e, one, above)), (np.greater_equal, (z, one - one, positive))]
+    return [*decay, *choose, (np.copyto, (e, one, "no", positive)), (np.divide, (e, above, out))]
+
+
+def sigmoid_backward(new: Scratch, grad: HostArray, a: HostArray, out: HostArray) -> list[Op]:
+    slope, one = new(a), np.ones((), a.dtype)
+    derivative = [(np.subtract, (one, a, slope)), (np.multiply, (a, slope, slope))]
+    return [*derivative, (np.multiply, (grad, slope, out))]
+
+
+def _softmax(z: HostArray, row: HostArray, shift: HostArray, e: HostArray) -> list[Op]:
+    """Leave ``z - max z`` in shift, its exponential in e, and the sum of that in row."""
+    shifted: list[Op] = [
+        (np.maximum.reduce, (z, -1, None, row, True)),
+        (np.subtract, (z, row, shift)),
+    ]
+    return [*shifted, (np.exp, (shift, e)), _row_sum(e, row)]
+
+
+def _row_sum(terms: HostArray, row: HostArray) -> Op:
+    return (np.add.reduce, (terms, -1, None, row, True))
+
+
+def softmax(new: Scratch, z: HostArray, out: HostArray) -> list[Op]:
+    row = new(z[..., :1])
+    return [*_softmax(z, row, out, out), (np.divide, (out, row, out))]
+
+
+def softmax_backward(new: Scratch, grad: HostArray, a: HostArray, out: HostArray) -> list[Op]:
+    product, row = new(a), new(a[..., :1])
+    mean: list[Op] = [(np.multiply, (grad, a, product)), _row_sum(product, row)]
+    return [*mean, (np.subtract, (grad, row, product)), (np.multiply, (product, a, out))]
+
+
+def cross_entropy(new: Scratch, *arrays: HostArray) -> list[Op]:
+    z, targets, weight, scale, loss, grad = arrays
+    shift, e, row, mine, share = new(z), new(z), new(weight), new(weight), new(weight)
+    hot, classes, columns = new(z, bool), np.arange(z.shape[-1]), (0, 1)
+    pick: list[Op] = [
+        (np.equal, (targets, classes, hot)),
+        (np.multiply, (shift, hot, shift)),
+        _row_sum(shift, mine),
+    ]
+    slope = [
+        (np.divide, (e, row, e)),
+        (np.subtract, (e, hot, e)),
+        (np.multiply, (weight, scale, share)),
+    ]
+    value = [
+        (np.log, (row, row)),
+        (np.subtract, (row, mine, row)),
+        (np.multiply, (row, share, row)),
+    ]
+    ends: list[Op] = [(np.multiply, (e, share, grad)), (np.add.reduce, (row, columns, None, loss))]
+    return [*_softmax(z, row, shift, e), *pick, *slope, *value, *ends]
+
+
+def sgd(
+    new: Scratch, parameter: HostArray, grad: HostArray, learning_rate: HostArray, out: HostArray
+) -> list[Op]:
+    move = new(grad)
+    return [(np.multiply, (grad, learning_rate, move)), (np.subtract, (parameter, move, out))]
+
+
+def _average(
+    old: HostArray,
+    decay: HostArray,
+    value: HostArray,
+    rest: HostArray,
+    t: HostArray,
+    out: HostArray,
+) -> list[Op]:
+    """``out = old * decay + value * rest``, with t as scratch."""
+    parts = [(np.multiply, (value, rest, t)), (np.multiply, (old, decay, out))]
+    return [*parts, (np.add, (out, t, out))]
+
+
+def adam(new: Scratch, *arrays: HostArray) -> list[Op]:
+    p, g, m, v, beta1, rest1, beta2, rest2, step_size, epsilon, p1, m1, v1 = arrays
+    t, u = new(g), new(g)
+    square = [(np.multiply, (g, g, t))]
+    moments = _average(m, beta1, g, rest1, t, m1) + square + _average(v, beta2, t, rest2, t, v1)
+    root = [(np.sqrt, (v1, t)), (np.add, (t, epsilon, t)), (np.multiply, (m1, step_size, u))]
+    return [*moments, *root, (np.divide, (u, t, u)), (np.subtract, (p, u, p1))]
+
+
+LOWERINGS: dict[kernels.Kernel, Lowering] = {
+    getattr(kernels, lowering.__name__): lowering
+    for lowering in (
+        adam,
+        add,
+        cross_entropy,
+        linear,
+        linear_grad_bias,
+        linear_grad_input,
+        linear_grad_weight,
+        multiply,
+        relu,
+        relu_backward,
+        sgd,
+        sigmoid,
+        sigmoid_backward,
+        softmax,
+        softmax_backward,
+        take_rows,
+        tanh,
+        tanh_backward,
+    )
+}
+"""By kernel; what is not here runs its meaning."""

@@ -1,0 +1,183 @@
+"""Where each buffer of a plan lives: flat arrays for what is updated, one arena for the rest.
+
+The parameters that equal update calls share lie side by side in one flat array, and so do
+their gradients and moments: an update is then one call over flat arrays. Values live in one
+arena, in which a buffer's bytes serve again as soon as nobody reads it any more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from portable_nn.kernels import Call, Kernel
+from portable_nn.plan import Buffer, Plan
+
+HostArray = np.ndarray[Any, Any]
+ALIGNMENT = 64  # bytes: one cache line
+
+
+@dataclass(frozen=True)
+class BoundCall:
+    """A kernel on arrays: the inputs, then the outputs it writes."""
+
+    kernel: Kernel
+    inputs: Sequence[HostArray]
+    outputs: Sequence[HostArray]
+    attributes: dict[str, Any]
+
+
+class Memory:
+    """The array of every buffer, for ``n`` rows a step.
+
+    Parameters and state that take part in a merged update are moved into flat arrays, and
+    ``state`` then holds views of them; a later plan on the same ``state`` finds them there.
+    """
+
+    def __init__(self, plan: Plan, state: MutableMapping[str, Any], n: int) -> None:
+        self._plan, self._state, self._sizes = plan, state, {"n": n}
+        self._dtypes = {"float": np.dtype(plan.dtype), "index": np.dtype(np.int64)}
+        self.arrays: dict[str, HostArray] = {}
+        self._groups = _groups(plan)
+        self._flat = {id(group[0]): self._lay_out(group) for group in self._groups}
+        for buffer in plan.of_kind("parameter", "state", "fed"):
+            if buffer.name not in self.arrays:
+                held = state.get(buffer.name)
+                self.arrays[buffer.name] = self._new(buffer) if held is None else held
+        self._share_arena()
+
+    def merged(self, section: str) -> Iterable[BoundCall]:
+        """The calls of a section on their arrays, each group of equal updates as one."""
+        grouped = {id(call): id(group[0]) for group in self._groups for call in group}
+        for call in self._plan.section(section):
+            if id(call) in self._flat:
+                inputs = self._flat[id(call)]
+                outputs = [inputs[source] for _, source in sorted(call.kernel.donates)]
+                yield BoundCall(call.kernel, inputs, outputs, dict(call.attributes))
+            elif id(call) not in grouped:
+                inputs = [self.arrays[name] for name in call.inputs]
+                outputs = [self.arrays[name] for name in call.outputs]
+                yield BoundCall(call.kernel, inputs, outputs, dict(call.attributes))
+
+    def _new(self, buffer: Buffer) -> HostArray:
+        return np.empty(buffer.bound(self._sizes), self._dtypes[buffer.dtype])
+
+    def _lay_out(self, group: Sequence[Call]) -> list[HostArray]:
+        """One flat array for each input position of a group; 0-d inputs stay as they are."""
+        flat = []
+        for names in zip(*[call.inputs for call in group], strict=True):
+            buffers = [self._plan.buffers[name] for name in names]
+            if buffers[0].shape == ():
+                self.arrays.setdefault(names[0], self._new(buffers[0]))
+                flat.append(self.arrays[names[0]])
+            else:
+                flat.append(self._side_by_side(buffers))
+        for call in group:
+            for output, source in call.kernel.donates:
+                self.arrays[call.outputs[output]] = self.arrays[call.inputs[source]]
+        return flat
+
+    def _side_by_side(self, buffers: Sequence[Buffer]) -> HostArray:
+        """A flat array of these buffers in order; what is in ``state`` keeps its values."""
+        held = [self._state[b.name] if b.name in self._state else self._new(b) for b in buffers]
+        flat = _adjacent(held)
+        if flat is None:
+            flat = np.concatenate([array.reshape(-1) for array in held])
+        first = 0
+        for buffer, array in zip(buffers, held, strict=True):
+            view = flat[first : first + array.size].reshape(array.shape)
+            first += array.size
+            self.arrays[buffer.name] = view
+            if buffer.name in self._state:
+                self._state[buffer.name] = view
+        return flat
+
+    def _share_arena(self) -> None:
+        """Give every value left its place: its donor's, or a stretch of the arena."""
+        plan, spans = self._plan, dict[str, Span]()
+        written = {name: k for k, call in enumerate(plan.calls) for name in call.outputs}
+        roots: dict[str, str] = {}
+        for name, index in written.items():
+            if name in self.arrays:
+                continue
+            donor = plan.donated.get(name)
+            root = roots[name] = name if donor is None else roots.get(donor, donor)
+            if donor is None:
+                size = math.prod(plan.buffers[name].bound(self._sizes))
+                spans[name] = Span(
+                    index, index, size * self._dtypes[plan.buffers[name].dtype].itemsize
+                )
+            if root in spans:
+                spans[root].last = max(spans[root].last, plan.last_read.get(name, index))
+        memory = _aligned(_place(list(spans.values())))
+        for name, root in roots.items():
+            if root in spans:
+                buffer, span = plan.buffers[name], spans[root]
+                raw = memory[span.offset : span.offset + span.size]
+                dtype = self._dtypes[buffer.dtype]
+                self.arrays[name] = raw.view(dtype).reshape(buffer.bound(self._sizes))
+            else:
+                self.arrays[name] = self.arrays[root]
+
+
+@dataclass
+class Span:
+    """Bytes needed from the call that writes them to the last that reads them."""
+
+    first: int
+    last: int
+    size: int
+    offset: int = 0
+
+
+def _place(spans: Sequence[Span]) -> int:
+    """Choose offsets, largest first, each at the lowest place free all its time; the total."""
+    placed: list[Span] = []
+    for span in sorted(spans, key=lambda span: -span.size):
+        for other in sorted(placed, key=lambda span: span.offset):
+            if other.first <= span.last and span.first <= other.last:
+                if span.offset + span.size <= other.offset:
+                    break
+                end = other.offset + other.size
+                span.offset = max(span.offset, -(-end // ALIGNMENT) * ALIGNMENT)
+        placed.append(span)
+    return max((span.offset + span.size for span in placed), default=0)
+
+
+def _aligned(size: int) -> HostArray:
+    """Uninitialised bytes that start on a cache line."""
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % ALIGNMENT
+    return memory[first : first + size]
+
+
+def _groups(plan: Plan) -> list[list[Call]]:
+    """Update calls that may run as one: elementwise, in place, alike in all but the arrays.
+
+    Each array must belong to one call only; a gradient two parameters share stays apart.
+    """
+    used = [name for call in plan.section("update") for name in call.inputs]
+    groups = defaultdict(list)
+    for call in plan.section("update"):
+        scalars = tuple(name for name in call.inputs if plan.buffers[name].shape == ())
+        own = all(used.count(name) == 1 for name in call.inputs if name not in scalars)
+        fed = any(plan.buffers[name].kind == "fed" for name in call.inputs if name not in scalars)
+        in_place = all(name in plan.donated for name in call.outputs)
+        if call.kernel.elementwise and own and in_place and not fed:
+            groups[call.kernel, scalars, tuple(call.attributes.items())].append(call)
+    return list(groups.values())
+
+
+def _adjacent(arrays: Sequence[HostArray]) -> HostArray | None:
+    """The flat array that these already are consecutive views of, if they are."""
+    base = arrays[0].base
+    if base is None or base.ndim != 1 or any(a.base is not base for a in arrays):
+        return None
+    places = [(a.ctypes.data - base.ctypes.data) // base.itemsize for a in arrays]
+    ends = [place + a.size for place, a in zip(places, arrays, strict=True)]
+    return base[places[0] : ends[-1]] if places[1:] == ends[:-1] else None
