@@ -85,8 +85,12 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
     """
     if backend is None:
         backend = os.environ.get("PORTABLE_NN_BACKEND") or "numpy"
-    if not isinstance(backend, str):
-        return backend
+    return _open(backend) if isinstance(backend, str) else backend
+
+
+@lru_cache(maxsize=16)
+def _open(backend: str) -> Backend:
+    """One object a name, so that asking for the same backend twice gives the same one."""
     name, _, device = backend.partition(":")
     module = BUILT_IN.get(name) or _entry_points().get(name)
     if module is not None:
@@ -106,7 +110,7 @@ def _entry_points() -> dict[str, str]:
 
 def _namespace(name: str) -> ModuleType:
     """The array API namespace of a library, through array-api-compat where it has one."""
-    for module in (f"array_api_compat.{name}", name, f"{name}.numpy", f"{name}.array"):
+    for module in (f"array_api_compat.{name}", name, f"{name}.numpy"):
         try:
             found = importlib.import_module(module)
         except ImportError:
@@ -122,5 +126,4 @@ def _namespace(name: str) -> ModuleType:
 def _device(xp: Namespace, name: str) -> Any:
     """The namespace's device whose text names ``name``, else the name itself."""
     devices = xp.__array_namespace_info__().devices()
-    named = [device for device in devices if name in (str(device), getattr(device, "_device", ""))]
-    return named[0] if named else name
+    return next((device for device in devices if name in str(device)), name)

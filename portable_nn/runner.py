@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import array_api_compat
 import numpy as np
 
 from portable_nn.errors import BackendError
@@ -94,7 +95,11 @@ class Reference:
         compile: Callable[[Section], Section] = lambda section: section,
     ) -> None:
         self.name, self.xp, self._compile = name, xp, compile
-        self.device = xp.zeros((), device=device).device if device is None else device
+        self.device = array_api_compat.device(xp.zeros(())) if device is None else device
+        info = xp.__array_namespace_info__()
+        self._dtypes = dict(info.dtypes(device=device))
+        indexing = info.default_dtypes(device=device)["indexing"]
+        self._index = next(key for key, dtype in self._dtypes.items() if dtype == indexing)
 
     def asarray(self, value: Any, dtype: str) -> Array:
         """Copy a host array to the device as ``dtype``; ``"index"`` is the library's own.
@@ -104,22 +109,15 @@ class Reference:
         BackendError
             If the library has no such dtype here (float64 in JAX without x64, on MPS).
         """
-        if dtype == "index":
-            kind = self.xp.__array_namespace_info__().default_dtypes(device=self.device)
-            name = str(kind["indexing"]).rsplit(".", 1)[-1]
-        else:
-            name = dtype
-        return self._put(np.asarray(value, dtype=name), name)
-
-    def _put(self, host: HostArray, dtype: str) -> Array:
-        known = self.xp.__array_namespace_info__().dtypes(device=self.device)
-        if dtype not in known:
+        name = self._index if dtype == "index" else dtype
+        if name not in self._dtypes:
             raise BackendError(
-                f"{self.name} has no {dtype} on {self.device}; use a Network with another "
-                f"dtype, or enable {dtype} in the library."
+                f"{self.name} has no {name} on {self.device}: enable it in that library, or "
+                f"use a Network of another dtype."
             )
-        wanted = known[dtype]
-        return self.xp.asarray(host, dtype=wanted, device=self.device, copy=True)
+        # Cast on the host: some libraries would do it silently in another precision.
+        host = np.asarray(value, dtype=name)
+        return self.xp.asarray(host, dtype=self._dtypes[name], device=self.device, copy=True)
 
     def to_host(self, array: Any) -> HostArray:
         """A copy in host memory, of the same dtype. Waits until the value is there."""

@@ -178,14 +178,17 @@ class Training:
         return {name: self._table[row, column] for column, name in enumerate(names)}
 
     def culprit(self, batch: Batch) -> str:
-        """Name of the first buffer of a gradient step that is not finite, by its meanings."""
+        """The first buffer of a gradient step that is not finite, found through the meanings."""
         plan, backend = self.plan, self.session.backend
         known = {**self.session.state, **self._fed(batch)}
         arrays = {name: known[name] for name in plan.reads("gradient")}
-        found = trace(plan, "gradient", backend.xp, arrays)
-        names = [*arrays, *[name for call in plan.section("gradient") for name in call.outputs]]
-        finite = (np.isfinite(backend.to_host(found[name])).all() for name in names)
-        return next((n for n, good in zip(names, finite, strict=True) if not good), "the loss")
+        writers = {name: call.kernel.name for call in plan.calls for name in call.outputs}
+        with np.errstate(all="ignore"):
+            found = trace(plan, "gradient", backend.xp, arrays)
+        for name, value in found.items():
+            if not np.isfinite(backend.to_host(value)).all():
+                return f"{name}, from {writers[name]}" if name in writers else name
+        return "the loss"
 
 
 History = dict[str, list[float]]

@@ -19,7 +19,7 @@ from portable_nn.typing import Array, Namespace
 )
 def linear_grad_input(xp: Namespace, grad: Array, weight: Array) -> Array:
     """``dL/dx = grad @ weight.T``: grad (n, out), weight (in, out) -> (n, in)."""
-    return grad @ weight.mT
+    return grad @ xp.matrix_transpose(weight)
 
 
 @multilinear(
@@ -29,7 +29,7 @@ def linear_grad_input(xp: Namespace, grad: Array, weight: Array) -> Array:
 )
 def linear_grad_weight(xp: Namespace, x: Array, grad: Array) -> Array:
     """``dL/dweight = x.T @ grad``, summed over the rows: (n, in), (n, out) -> (in, out)."""
-    return x.mT @ grad
+    return xp.matrix_transpose(x) @ grad
 
 
 @multilinear(

@@ -104,7 +104,8 @@ def binary_cross_entropy(
 
 
 def _one_hot(xp: Namespace, z: Array, targets: Array) -> Array:
-    classes = xp.arange(z.shape[-1], dtype=targets.dtype, device=targets.device)
+    device = getattr(targets, "device", None)  # not every library's arrays have one
+    classes = xp.arange(z.shape[-1], dtype=targets.dtype, device=device)
     return xp.astype(targets == classes, z.dtype)
 
 
