@@ -116,10 +116,10 @@ def tanh_backward(new: Scratch, grad: HostArray, a: HostArray, out: HostArray) -
 
 
 def sigmoid(new: Scratch, z: HostArray, out: HostArray) -> list[Op]:
-    e, above, positive, one = new(z), new(z), new(z, bool), np.ones((), z.dtype)
-    decay = [(np.absolute, (z, e)), (np.negative, (e, e)), (np.exp, (e, e))]
-    choose = [(np.add, (e, one, above)), (np.greater_equal, (z, one - one, positive))]
-    return [*decay, *choose, (np.copyto, (e, one, "no", positive)), (np.divide, (e, above, out))]
+    above, below, one = new(z), new(z), np.ones((), z.dtype)
+    top = [(z.clip, (one * -np.inf, one * 0, above)), (np.exp, (above, above))]
+    decay = [(np.absolute, (z, below)), (np.negative, (below, below)), (np.exp, (below, below))]
+    return [*top, *decay, (np.add, (below, one, below)), (np.divide, (above, below, out))]
 
 
 def sigmoid_backward(new: Scratch, grad: HostArray, a: HostArray, out: HostArray) -> list[Op]:

@@ -47,9 +47,11 @@ def sigmoid_backward(xp: Namespace, grad: Array, a: Array) -> Array:
 
 @elementwise(backward=from_output(sigmoid_backward))
 def sigmoid(xp: Namespace, z: Array) -> Array:
-    """``a = 1 / (1 + exp(-z))``, without overflow and accurate in both tails."""
-    e = xp.exp(-xp.abs(z))
-    return xp.where(z >= 0.0, xp.ones_like(e), e) / (1.0 + e)
+    """``a = 1 / (1 + exp(-z))``, as ``exp(min(z, 0)) / (1 + exp(-|z|))``.
+
+    So written it cannot overflow and keeps its relative accuracy in both tails.
+    """
+    return xp.exp(xp.minimum(z, xp.zeros_like(z))) / (1.0 + xp.exp(-xp.abs(z)))
 
 
 @kernel(

@@ -81,7 +81,7 @@ def _binary_magnitude(
 ) -> tuple[Array, Array]:
     share = weight * scale * (1.0 / z.shape[-1])
     e = xp.exp(-xp.abs(z))
-    probability = xp.where(z >= 0.0, xp.ones_like(e), e) / (1.0 + e)
+    probability = xp.exp(xp.minimum(z, xp.zeros_like(z))) / (1.0 + e)
     value = xp.abs(z) + xp.abs(z * targets) + xp.log1p(e)
     return _total(xp, value * share), (probability + xp.abs(targets)) * share
 
@@ -98,7 +98,7 @@ def binary_cross_entropy(
     """
     share = weight * (scale * (1.0 / z.shape[-1]))
     e = xp.exp(-xp.abs(z))
-    probability = xp.where(z >= 0.0, xp.ones_like(e), e) / (1.0 + e)
+    probability = xp.exp(xp.minimum(z, xp.zeros_like(z))) / (1.0 + e)
     value = xp.maximum(z, xp.zeros_like(z)) - z * targets + xp.log1p(e)
     return _total(xp, value * share), (probability - targets) * share
 
