@@ -43,9 +43,11 @@ def numeric(host: HostArray, name: str) -> None:
 def targets(y: Any, rows: int, name: str = "y") -> HostArray:
     """``y`` as a host array with one entry a row of ``x``."""
     host = to_host(y)
+    if host.dtype == object and all(isinstance(label, str) for label in host.flat):
+        host = host.astype(str)  # how tables hold text
     if host.ndim == 0 or len(host) != rows:
         raise ShapeError(f"x has {rows} rows; got {name} {host.shape}.")
-    if host.dtype.kind in "f":
+    if host.dtype.kind == "f":
         numeric(host, name)
     return host
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from portable_nn import checks
-from portable_nn.activations import ACTIVATIONS, Activation
+from portable_nn.activations import ACTIVATIONS, Activation, Identity
 from portable_nn.backend import Backend, get_backend
-from portable_nn.errors import NetworkError, NotFittedError
+from portable_nn.errors import NetworkError, NotFittedError, PortableNNError
 from portable_nn.layers import Dense, Layer, chain
 from portable_nn.losses import LOSSES, Loss
 from portable_nn.optimizers import OPTIMIZERS, Adam, Optimizer
@@ -16,13 +17,25 @@ from portable_nn.plan import Plan, PlanBuilder, Schedule
 from portable_nn.progress import Progress
 from portable_nn.session import Rows, Session, Validation
 from portable_nn.targets import Targets
-from portable_nn.training import History, Opened, Training, fit
+from portable_nn.training import Batch, History, Opened, Training, fit
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
 DTYPES = ("float32", "float64")
+MODES = ("train", "evaluate", "predict")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a network is after data has been seen: how it learns, from what, and its values."""
+
+    loss: Loss
+    optimizer: Optimizer
+    targets: Targets
+    features: int
+    session: Session
 
 
 class Network:
@@ -57,11 +70,7 @@ class Network:
             raise NetworkError(f"dtype is one of {', '.join(DTYPES)}; got {dtype!r}.")
         self.dtype = dtype
         self.history: History = {}
-        self._loss: Loss | None = None
-        self._optimizer: Optimizer = Adam()
-        self._targets: Targets | None = None
-        self._features: int | None = None
-        self._session: Session | None = None
+        self._fitted: Fitted | None = None
         self._plans: dict[Any, Plan] = {}
 
     # -- plans ---------------------------------------------------------------------------
@@ -90,28 +99,28 @@ class Network:
         NetworkError
             If layers, loss and optimizer do not fit together, or something is not known yet.
         """
-        chosen = self._loss if loss is None else _named(loss, LOSSES, "loss")
-        step_by = (
-            self._optimizer if optimizer is None else _named(optimizer, OPTIMIZERS, "optimizer")
-        )
-        features = self._features if features is None else features
-        if features is None or (chosen is None and mode != "predict"):
+        if mode not in MODES:
+            raise NetworkError(f"mode is one of {', '.join(MODES)}; got {mode!r}.")
+        last = self._fitted
+        loss = last.loss if loss is None and last else loss
+        features = last.features if features is None and last else features
+        optimizer = (last.optimizer if last else Adam()) if optimizer is None else optimizer
+        if features is None or loss is None:
             raise NetworkError("before a fit, say plan(loss=..., features=...).")
-        key = (mode, chosen, step_by if mode == "train" else None, features)
+        step_by = _named(optimizer, OPTIMIZERS, "optimizer") if mode == "train" else None
+        key = (mode, _named(loss, LOSSES, "loss"), step_by, features)
         if key not in self._plans:
             self._plans[key] = self._build(*key)
         return self._plans[key]
 
-    def _build(
-        self, mode: str, loss: Loss | None, optimizer: Optimizer | None, features: int
-    ) -> Plan:
+    def _build(self, mode: str, loss: Loss, optimizer: Optimizer | None, features: int) -> Plan:
         builder = PlanBuilder(mode, self.dtype)
         layers = self._before_link(loss)
         z = chain(builder, layers, builder.data("x", features), mode)
         if mode != "train":
-            link = loss.link if loss is not None else None
-            builder.outputs["output"] = z if link is None else link().forward(builder, z, mode)
-        if mode != "predict" and loss is not None:
+            link = loss.link() if loss.link is not None else Identity()
+            builder.outputs["output"] = link.forward(builder, z, mode)
+        if mode != "predict":
             builder.outputs["loss"] = loss.forward(builder, z)
         if optimizer is not None:
             builder.backward(builder.outputs["loss"])
@@ -122,10 +131,10 @@ class Network:
                 optimizer.update(builder, parameter, grad, hyper)
         return builder.build()
 
-    def _before_link(self, loss: Loss | None) -> tuple[Layer, ...]:
+    def _before_link(self, loss: Loss) -> tuple[Layer, ...]:
         """The layers whose output the loss takes: without the link that it has built in."""
         last = self.layers[-1] if self.layers else None
-        if loss is None or loss.link is None or not isinstance(last, Activation):
+        if loss.link is None or not isinstance(last, Activation):
             return self.layers
         if isinstance(last, loss.link):
             return self.layers[:-1]
@@ -196,20 +205,29 @@ class Network:
         """
         checks.count(epochs, "epochs")
         training = self.start(
-            loss=loss, optimizer=optimizer, batch_size=batch_size, seed=seed, backend=backend,
+            loss=loss,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            seed=seed,
+            backend=backend,
             warm_start=warm_start,
-        )  # fmt: skip
+        )
+        before = self._fitted
         rows = training.open(x, y, sample_weight)
-        check = None if validation is None else self._validation(*validation)
+        try:
+            check = None if validation is None else self._validation(*validation)
+        except PortableNNError:
+            self._fitted = before  # a mistake at the door costs nothing
+            raise
         size = len(rows.x) if batch_size is None else batch_size
         show = Progress(epochs, -(-len(rows.x) // size), show=progress)
         self.history = {}
+
+        def batches(epoch: int) -> Iterator[Batch]:
+            return training.batches(x, y, epoch, sample_weight=sample_weight, shuffle=shuffle)
+
         try:
-            fit(
-                training,
-                lambda e: training.batches(x, y, e, sample_weight=sample_weight, shuffle=shuffle),
-                epochs, self.history, check, show,
-            )  # fmt: skip
+            fit(training, batches, epochs, self.history, check, show)
         finally:
             self._keep_values(training.session)
         return self
@@ -241,15 +259,15 @@ class Network:
         place = get_backend(backend)
 
         def opener(x: Any, y: Any, sample_weight: Any, session: Session | None) -> Opened:
-            host = checks.table(x, None if session is None else self._features)
+            known = self._fitted if session is not None else None
+            host = checks.table(x, known.features if known else None)
             plan = self.plan(chosen, step_by, features=host.shape[1])
-            known = self._targets if session is not None else None
-            targets, rows = self._rows(chosen, host, y, sample_weight, known)
+            kind = known.targets if known else None
+            targets, rows = self._rows(chosen, host, y, sample_weight, kind)
             if session is None:
                 session = Session(place, self._values(place, plan) if warm_start else {})
                 session.initialize(plan, seed)
-            self._loss, self._optimizer, self._features = chosen, step_by, host.shape[1]
-            self._targets, self._session = targets, session
+            self._fitted = Fitted(chosen, step_by, targets, host.shape[1], session)
             return plan, session, rows
 
         return Training(opener, step_by, batch_size, seed)
@@ -265,14 +283,15 @@ class Network:
         return targets, Rows(x, targets.encode(y), checks.weights(sample_weight, len(x)))
 
     def _validation(self, x: Any, y: Any) -> Validation:
-        loss, targets = self._fitted()
-        host = checks.table(x, self._features, "validation x")
-        _, rows = self._rows(loss, host, y, None, targets)
-        return Validation(self.plan(mode="evaluate"), rows, checks.targets(y, len(host)), targets)
+        fitted = self._known()
+        host = checks.table(x, fitted.features, "validation x")
+        _, rows = self._rows(fitted.loss, host, y, None, fitted.targets)
+        y = checks.targets(y, len(host))
+        return Validation(self.plan(mode="evaluate"), rows, y, fitted.targets)
 
     def _values(self, backend: Backend, plan: Plan) -> dict[str, Any]:
         """Copy the parameters and state that the plan needs to a backend."""
-        source = self._live()
+        source = self._known().session
         names = [b.name for b in plan.of_kind("parameter", "state") if b.name in source.state]
         host = {name: source.backend.to_host(source.state[name]) for name in names}
         return {name: backend.asarray(value, self.dtype) for name, value in host.items()}
@@ -289,55 +308,48 @@ class Network:
     @property
     def parameters(self) -> dict[str, HostArray]:
         """Copies of all parameters on the host, by their names in the plan."""
-        session = self._live()
+        session = self._known().session
         names = [buffer.name for buffer in self.plan(mode="predict").of_kind("parameter")]
         return {name: session.backend.to_host(session.state[name]) for name in names}
 
     @property
     def backend(self) -> Backend:
         """Where the parameters live: the backend of the last fit."""
-        return self._live().backend
+        return self._known().session.backend
 
     def outputs(self, x: Any, *, backend: str | Backend | None = None) -> HostArray:
         """What the last layer gives, the loss's link applied: (n, outputs) on the host.
 
         Runs where the network was trained, or on ``backend``.
         """
-        session = self._live()
-        host = checks.table(x, self._features)
-        plan = self.plan(mode="predict")
-        if backend is not None and get_backend(backend) is not session.backend:
-            place = get_backend(backend)
+        fitted = self._known()
+        host = checks.table(x, fitted.features)
+        plan, session = self.plan(mode="predict"), fitted.session
+        place = session.backend if backend is None else get_backend(backend)
+        if place is not session.backend:
             session = Session(place, self._values(place, plan))
         return session.concatenate(plan, {"x": host})
 
     def predict(self, x: Any, *, backend: str | Backend | None = None) -> HostArray:
         """Labels or numbers, in the form ``y`` had in ``fit``: (n,) or (n, outputs)."""
-        return self._fitted()[1].decode(self.outputs(x, backend=backend))
+        return self._known().targets.decode(self.outputs(x, backend=backend))
 
     def predict_proba(self, x: Any, *, backend: str | Backend | None = None) -> HostArray:
         """Probability of each class, (n, classes), in sorted order of the classes.
 
         Raises ``DataError`` if the network predicts numbers.
         """
-        return self._fitted()[1].probabilities(self.outputs(x, backend=backend))
+        return self._known().targets.probabilities(self.outputs(x, backend=backend))
 
     def score(self, x: Any, y: Any, *, backend: str | Backend | None = None) -> float:
         """Accuracy for labels, R2 for numbers, by scikit-learn's definitions."""
-        targets = self._fitted()[1]
         predictions = self.predict(x, backend=backend)
-        return targets.score(checks.targets(y, len(predictions)), predictions)
+        return self._known().targets.score(checks.targets(y, len(predictions)), predictions)
 
-    def _live(self) -> Session:
-        if self._session is None:
+    def _known(self) -> Fitted:
+        if self._fitted is None:
             raise NotFittedError("this network has no parameters yet; call fit first.")
-        return self._session
-
-    def _fitted(self) -> tuple[Loss, Targets]:
-        self._live()
-        if self._loss is None or self._targets is None:
-            raise NotFittedError("this network has not been fitted; call fit first.")
-        return self._loss, self._targets
+        return self._fitted
 
     def __repr__(self) -> str:
         return f"Network({list(self.layers)!r}, dtype={self.dtype!r})"

@@ -132,9 +132,14 @@ class Plan:
 
     @cached_property
     def kept(self) -> frozenset[str]:
-        """Values somebody wants after their section: outputs, gradients, carried values."""
+        """Values somebody wants after their section: outputs, gradients, what is carried.
+
+        And what a later section reads.
+        """
         carried = [value for carry in self.carry.values() for value in carry.values()]
-        return frozenset([*self.outputs.values(), *self.gradients.values(), *carried])
+        wanted = [*self.outputs.values(), *self.gradients.values(), *carried]
+        crossing = [name for section in self.sections for name in self.reads(section)]
+        return frozenset(n for n in wanted + crossing if self.buffers[n].kind == "value")
 
     @cached_property
     def last_read(self) -> Mapping[str, int]:
@@ -316,6 +321,8 @@ class PlanBuilder:
             if total is None:
                 raise NetworkError(f"the loss does not depend on {buffer.name}; remove its layer.")
             self.gradients[buffer.name] = total
+        if not self.gradients:
+            raise NetworkError("there is nothing to train: no layer has parameters.")
 
     def _buffers_of(self, kind: Kind) -> list[Buffer]:
         return [buffer for buffer in self._buffers.values() if buffer.kind == kind]

@@ -52,14 +52,15 @@ class ReferenceStep:
     def __init__(
         self, plan: Plan, state: MutableMapping[str, Any], sections: Mapping[str, Section]
     ) -> None:
-        self.plan, self._state, self._sections = plan, state, sections
+        self._state, self._sections = state, sections
+        self._reads = {name: plan.reads(name) for name in sections}
         self._values: dict[str, Any] = {}
 
     def run(self, fed: Arrays, section: str | None = None) -> None:
         """Run one section, or all, on the fed buffers; unused ones are ignored."""
-        for name in self.plan.sections if section is None else (section,):
+        for name in self._sections if section is None else (section,):
             known = {**self._state, **self._values, **fed}
-            after = self._sections[name]({key: known[key] for key in self.plan.reads(name)})
+            after = self._sections[name]({key: known[key] for key in self._reads[name]})
             for key, value in after.items():
                 (self._state if key in self._state else self._values)[key] = value
 
@@ -152,7 +153,7 @@ class _OnHost:
 
 
 def to_host(array: Any) -> HostArray:
-    """A copy of any library's array in host memory."""
-    if hasattr(array, "__dlpack__") and hasattr(array, "shape"):
-        return np.array(np.from_dlpack(_OnHost(array)))
-    return np.array(array)
+    """A copy of any library's array, or of a list or table, in host memory."""
+    if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack__"):
+        return np.array(array)
+    return np.array(np.from_dlpack(_OnHost(array)))

@@ -93,7 +93,7 @@ class Training:
         return self._opened
 
     def open(self, x: Any, y: Any, sample_weight: Any = None) -> Rows:
-        """Check the data and put it on the device, unless it is the data of the last time."""
+        """Check the data and put it on the device, unless they are the objects of last time."""
         given = (x, y, sample_weight)
         if self._given is None or any(a is not b for a, b in zip(self._given, given, strict=True)):
             session = self._opened[1] if self._opened is not None else None
@@ -169,7 +169,7 @@ class Training:
     def _hyperparameters(self) -> dict[str, Array]:
         """The row of the next update, from a table for an epoch that is sent at once."""
         row = self.updates - self._table_starts
-        if self._table is None or row >= self._table.shape[0]:
+        if self._table is None or not 0 <= row < self._table.shape[0]:
             self._table_starts, row = self.updates, 0
             steps = range(self.updates + 1, self.updates + 1 + self._epoch_steps)
             table = [list(self._optimizer.hyperparameters(step).values()) for step in steps]
@@ -272,12 +272,16 @@ def _explain(
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """Collect Ctrl-C instead of raising it inside a step; only the main thread may."""
+    """Collect Ctrl-C instead of raising it inside a step.
+
+    Only the main thread may; and a process told to ignore it goes on ignoring it.
+    """
     seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
         yield seen
         return
-    previous = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
     try:
         yield seen
     finally:

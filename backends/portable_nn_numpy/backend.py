@@ -46,7 +46,6 @@ class NumPyStep:
     """A plan bound to memory: running it is calling ``function(*arguments)`` down a list."""
 
     def __init__(self, plan: Plan, state: MutableMapping[str, Any], n: int) -> None:
-        self.plan = plan
         memory = Memory(plan, state, n)
         stays = {buffer.name for buffer in plan.of_kind("parameter", "state")} | plan.kept
         self._open = {name: memory.arrays[name] for name in stays}

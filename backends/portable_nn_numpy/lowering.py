@@ -117,7 +117,7 @@ def tanh_backward(new: Scratch, grad: HostArray, a: HostArray, out: HostArray) -
 
 def sigmoid(new: Scratch, z: HostArray, out: HostArray) -> list[Op]:
     above, below, one = new(z), new(z), np.ones((), z.dtype)
-    top = [(z.clip, (one * -np.inf, one * 0, above)), (np.exp, (above, above))]
+    top: list[Op] = [(z.clip, (one * -np.inf, one * 0, above)), (np.exp, (above, above))]
     decay = [(np.absolute, (z, below)), (np.negative, (below, below)), (np.exp, (below, below))]
     return [*top, *decay, (np.add, (below, one, below)), (np.divide, (above, below, out))]
 
