@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import array_api_compat
 import numpy as np
 
 from portable_nn.errors import BackendError
@@ -96,9 +95,10 @@ class Reference:
         compile: Callable[[Section], Section] = lambda section: section,
     ) -> None:
         self.name, self.xp, self._compile = name, xp, compile
-        self.device = array_api_compat.device(xp.zeros(())) if device is None else device
         info = xp.__array_namespace_info__()
-        self._dtypes = dict(info.dtypes(device=device))
+        here = getattr(xp.zeros(()), "device", info.default_device())
+        self.device = here if device is None else device
+        self._dtypes = dict(info.dtypes(device=device, kind=("real floating", "integral")))
         indexing = info.default_dtypes(device=device)["indexing"]
         self._index = next(key for key, dtype in self._dtypes.items() if dtype == indexing)
 
