@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from collections.abc import Mapping, MutableMapping
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -42,8 +43,9 @@ class Backend(Protocol):
 
     ``state`` maps names to backend arrays and is shared by all steps started on it: whatever
     a step carries, the others see. ``start`` may replace its arrays by copies laid out
-    better. Fed buffers found in it (a data set that stays on the device) are bound once, the
-    others come with each run.
+    better; steps started earlier are then out of date, and are to be started anew. Fed
+    buffers found in it (a data set that stays on the device) are bound once, the others come
+    with each run.
     """
 
     name: str
@@ -100,7 +102,8 @@ def _open(backend: str) -> Backend:
     try:
         return Reference(backend, xp, _device(xp, device) if device else None)
     except Exception as error:  # each library raises its own kind for a device it lacks
-        raise BackendError(f"backend {backend!r} cannot be used here: {error}") from error
+        cause = f"{type(error).__name__}: {error}"
+        raise BackendError(f"backend {backend!r} cannot be used here: {cause}") from error
 
 
 @lru_cache(maxsize=1)
@@ -113,7 +116,7 @@ def _namespace(name: str) -> ModuleType:
     for module in (f"array_api_compat.{name}", name, f"{name}.numpy"):
         try:
             found = importlib.import_module(module)
-        except ImportError:
+        except (ImportError, TypeError, ValueError):  # missing, or no name of a module
             continue
         if hasattr(found, "__array_namespace_info__"):
             return found
@@ -125,5 +128,6 @@ def _namespace(name: str) -> ModuleType:
 
 def _device(xp: Namespace, name: str) -> Any:
     """The namespace's device whose text names ``name``, else the name itself."""
-    devices = xp.__array_namespace_info__().devices()
+    with warnings.catch_warnings(action="ignore"):  # torch: a device type it deprecates
+        devices = xp.__array_namespace_info__().devices()
     return next((device for device in devices if name in str(device)), name)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def table(x: Any, features: int | None = None, name: str = "x") -> HostArray:
     """``x`` as a finite numeric host array (n, features), n >= 1; never the caller's memory."""
-    host = to_host(x)
+    host = _host(x, name)
     if host.ndim != 2:
         raise ShapeError(
             f"{name} is a table, (rows, features); got {host.shape}. A single row is x[None, :]."
@@ -29,6 +29,13 @@ def table(x: Any, features: int | None = None, name: str = "x") -> HostArray:
         raise ShapeError(f"the network takes (n, {features}); got {name} {host.shape}.")
     numeric(host, name)
     return host
+
+
+def _host(given: Any, name: str) -> HostArray:
+    try:
+        return to_host(given)
+    except (ValueError, TypeError, BufferError, RuntimeError) as error:
+        raise DataError(f"{name} cannot be read as an array: {error}") from error
 
 
 def numeric(host: HostArray, name: str) -> None:
@@ -42,7 +49,7 @@ def numeric(host: HostArray, name: str) -> None:
 
 def targets(y: Any, rows: int, name: str = "y") -> HostArray:
     """``y`` as a host array with one entry a row of ``x``."""
-    host = to_host(y)
+    host = _host(y, name)
     if host.dtype == object and all(isinstance(label, str) for label in host.flat):
         host = host.astype(str)  # how tables hold text
     if host.ndim == 0 or len(host) != rows:
@@ -56,7 +63,9 @@ def weights(weight: Any, rows: int) -> HostArray:
     """Sample weights (rows,), not negative, not all zero; ones if None."""
     if weight is None:
         return np.ones(rows)
-    host = targets(weight, rows, "sample_weight").astype(np.float64)
+    host = targets(weight, rows, "sample_weight")
+    numeric(host, "sample_weight")
+    host = host.astype(np.float64)
     if host.ndim != 1 or (host < 0.0).any() or not host.any():
         raise DataError("sample_weight is (n,), not negative, and not zero everywhere.")
     return host

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Protocol
 
 from portable_nn import kernels
@@ -52,7 +53,7 @@ class Dense:
     bias: Initializer = zeros
 
     def __post_init__(self) -> None:
-        if not isinstance(self.out_features, int) or self.out_features < 1:
+        if not isinstance(self.out_features, Integral) or self.out_features < 1:
             raise NetworkError(
                 f"Dense takes the number of its outputs, 1 or more; got {self.out_features!r}."
             )

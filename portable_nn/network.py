@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from portable_nn import checks
 from portable_nn.activations import ACTIVATIONS, Activation, Identity
 from portable_nn.backend import Backend, get_backend
-from portable_nn.errors import NetworkError, NotFittedError, PortableNNError
+from portable_nn.errors import DataError, NetworkError, NotFittedError, PortableNNError, ShapeError
 from portable_nn.layers import Dense, Layer, chain
 from portable_nn.losses import LOSSES, Loss
 from portable_nn.optimizers import OPTIMIZERS, Adam, Optimizer
@@ -107,8 +107,8 @@ class Network:
         optimizer = (last.optimizer if last else Adam()) if optimizer is None else optimizer
         if features is None or loss is None:
             raise NetworkError("before a fit, say plan(loss=..., features=...).")
-        step_by = _named(optimizer, OPTIMIZERS, "optimizer") if mode == "train" else None
-        key = (mode, _named(loss, LOSSES, "loss"), step_by, features)
+        step_by = _optimizer(optimizer) if mode == "train" else None
+        key = (mode, _loss(loss), step_by, features)
         if key not in self._plans:
             self._plans[key] = self._build(*key)
         return self._plans[key]
@@ -133,11 +133,14 @@ class Network:
 
     def _before_link(self, loss: Loss) -> tuple[Layer, ...]:
         """The layers whose output the loss takes: without the link that it has built in."""
-        last = self.layers[-1] if self.layers else None
+        layers = self.layers
+        while layers and isinstance(layers[-1], Identity):
+            layers = layers[:-1]
+        last = layers[-1] if layers else None
         if loss.link is None or not isinstance(last, Activation):
-            return self.layers
+            return layers
         if isinstance(last, loss.link):
-            return self.layers[:-1]
+            return layers[:-1]
         raise NetworkError(
             f"{type(loss).__name__} goes with a last layer {loss.link.__name__}() or with none "
             f"(it takes logits); this network ends in {type(last).__name__}()."
@@ -181,11 +184,11 @@ class Network:
         shuffle
             New order every epoch; False keeps the order given.
         seed
-            Of initial parameters, order and dropout: the same on every backend.
+            Of initial parameters, order and dropout: the same bits on every backend.
         backend
             ``"numpy"``, ``"torch"``, ``"jax"``, ``"cupy"``, ...; see ``get_backend``.
         warm_start
-            Keep the parameters there are; the optimizer starts anew.
+            Keep the parameters there are, if any, and the classes; the optimizer starts anew.
         progress
             A line an epoch, and on a terminal a bar, on standard error.
 
@@ -215,7 +218,7 @@ class Network:
         before = self._fitted
         rows = training.open(x, y, sample_weight)
         try:
-            check = None if validation is None else self._validation(*validation)
+            check = None if validation is None else self._validation(validation)
         except PortableNNError:
             self._fitted = before  # a mistake at the door costs nothing
             raise
@@ -254,18 +257,17 @@ class Network:
         if batch_size is not None:
             checks.count(batch_size, "batch_size")
         checks.seed(seed)
-        chosen = _named(loss, LOSSES, "loss")
-        step_by = _named(optimizer, OPTIMIZERS, "optimizer")
-        place = get_backend(backend)
+        chosen, step_by, place = _loss(loss), _optimizer(optimizer), get_backend(backend)
 
         def opener(x: Any, y: Any, sample_weight: Any, session: Session | None) -> Opened:
-            known = self._fitted if session is not None else None
+            known = self._fitted if session is not None or warm_start else None
             host = checks.table(x, known.features if known else None)
             plan = self.plan(chosen, step_by, features=host.shape[1])
-            kind = known.targets if known else None
+            same = known is not None and isinstance(known.targets, chosen.targets)
+            kind = known.targets if known and same else None
             targets, rows = self._rows(chosen, host, y, sample_weight, kind)
             if session is None:
-                session = Session(place, self._values(place, plan) if warm_start else {})
+                session = Session(place, self._values(place, plan) if known else {})
                 session.initialize(plan, seed)
             self._fitted = Fitted(chosen, step_by, targets, host.shape[1], session)
             return plan, session, rows
@@ -282,8 +284,10 @@ class Network:
         targets = known or loss.targets.learn(y, int(outputs))
         return targets, Rows(x, targets.encode(y), checks.weights(sample_weight, len(x)))
 
-    def _validation(self, x: Any, y: Any) -> Validation:
-        fitted = self._known()
+    def _validation(self, validation: Any) -> Validation:
+        if not isinstance(validation, tuple | list) or len(validation) != 2:
+            raise DataError(f"validation is a pair (x, y); got {type(validation).__name__}.")
+        (x, y), fitted = validation, self._known()
         host = checks.table(x, fitted.features, "validation x")
         _, rows = self._rows(fitted.loss, host, y, None, fitted.targets)
         y = checks.targets(y, len(host))
@@ -344,7 +348,10 @@ class Network:
     def score(self, x: Any, y: Any, *, backend: str | Backend | None = None) -> float:
         """Accuracy for labels, R2 for numbers, by scikit-learn's definitions."""
         predictions = self.predict(x, backend=backend)
-        return self._known().targets.score(checks.targets(y, len(predictions)), predictions)
+        y = checks.targets(y, len(predictions))
+        if y.shape != predictions.shape:
+            raise ShapeError(f"predictions are {predictions.shape}; got y {y.shape}.")
+        return self._known().targets.score(y, predictions)
 
     def _known(self) -> Fitted:
         if self._fitted is None:
@@ -368,10 +375,21 @@ def mlp(hidden: Sequence[int], *, outputs: int, activation: str = "relu") -> lis
     return [*layers, Dense(outputs)]
 
 
-def _named(given: T | str, table: Mapping[str, Callable[[], T]], what: str) -> T:
-    """The object given, or the one a name stands for."""
-    if not isinstance(given, str):
+def _loss(given: Loss | str) -> Loss:
+    if isinstance(given, Loss):
         return given
-    if given not in table:
-        raise NetworkError(f"{what} is one of {', '.join(table)}, or an object; got {given!r}.")
-    return table[given]()
+    return _named(given, LOSSES, "loss")
+
+
+def _optimizer(given: Optimizer | str) -> Optimizer:
+    if isinstance(given, Optimizer) and not isinstance(given, type):
+        return given
+    optimizer: Optimizer = _named(given, OPTIMIZERS, "optimizer")
+    return optimizer
+
+
+def _named(name: Any, table: Mapping[str, Callable[[], T]], what: str) -> T:
+    """What a name stands for."""
+    if not isinstance(name, str) or name not in table:
+        raise NetworkError(f"{what} is one of {', '.join(table)}, or an object; got {name!r}.")
+    return table[name]()

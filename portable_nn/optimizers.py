@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from portable_nn import kernels
 from portable_nn.errors import NetworkError
@@ -17,6 +17,7 @@ from portable_nn.initializers import zeros
 from portable_nn.plan import PlanBuilder
 
 
+@runtime_checkable
 class Optimizer(Protocol):
     """An optimizer in step form: one call a parameter and update."""
 

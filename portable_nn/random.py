@@ -48,7 +48,7 @@ class Draws:
 
     def words(self, count: int, block: int = 0) -> HostArray:
         """(count,) uint64: the raw words from Philox block ``block`` on, four a block."""
-        counter = [block, self.step, self.stream, PURPOSES[self.purpose]]
+        counter = np.array([block, self.step, self.stream, PURPOSES[self.purpose]], np.uint64)
         return np.random.Philox(key=_key(self.seed), counter=counter).random_raw(count)
 
     def uniform(self, shape: tuple[int, ...]) -> HostArray:

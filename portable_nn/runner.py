@@ -59,7 +59,8 @@ class ReferenceStep:
         """Run one section, or all, on the fed buffers; unused ones are ignored."""
         for name in self._sections if section is None else (section,):
             known = {**self._state, **self._values, **fed}
-            after = self._sections[name]({key: known[key] for key in self._reads[name]})
+            with np.errstate(all="ignore"):  # what is not finite is found in the loss log
+                after = self._sections[name]({key: known[key] for key in self._reads[name]})
             for key, value in after.items():
                 (self._state if key in self._state else self._values)[key] = value
 
@@ -96,7 +97,7 @@ class Reference:
     ) -> None:
         self.name, self.xp, self._compile = name, xp, compile
         info = xp.__array_namespace_info__()
-        here = getattr(xp.zeros(()), "device", info.default_device())
+        here = getattr(xp.zeros((), device=device), "device", info.default_device())
         self.device = here if device is None else device
         self._dtypes = dict(info.dtypes(device=device, kind=("real floating", "integral")))
         indexing = info.default_dtypes(device=device)["indexing"]

@@ -46,7 +46,11 @@ class Session:
         self.step = lru_cache(maxsize=8)(self._start)
 
     def _start(self, plan: Plan, n: int) -> Step:
-        return self.backend.start(plan, self.state, n)
+        before = dict(self.state)
+        step = self.backend.start(plan, self.state, n)
+        if any(self.state[name] is not array for name, array in before.items()):
+            self.step.cache_clear()  # earlier steps know the arrays that were there before
+        return step
 
     def initialize(self, plan: Plan, seed: int) -> None:
         """Give every parameter and state of the plan that has no value its first one."""

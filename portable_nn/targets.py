@@ -29,7 +29,7 @@ class Targets(Protocol):
         """Check ``y`` against a network with this many outputs; remember what decoding needs."""
 
     def encode(self, y: HostArray) -> HostArray:
-        """(n, k) for the loss kernel."""
+        """(n, k) for the loss kernel; ``y`` is checked again, as it may be other data."""
 
     def decode(self, outputs: HostArray) -> HostArray:
         """Predictions of the kind ``y`` had, from outputs (or probabilities) (n, outputs)."""
@@ -50,10 +50,18 @@ def _width(y: HostArray, outputs: int) -> None:
         )
 
 
+def _one_a_row(y: HostArray) -> None:
+    if y.ndim != 1:
+        raise ShapeError(f"labels are one a row, (n,); got {y.shape}.")
+
+
 def _known(y: HostArray, classes: HostArray) -> HostArray:
     """Position of each label among the classes."""
-    code = np.searchsorted(classes, y).clip(max=len(classes) - 1)
-    strange = classes[code] != y
+    if (y.dtype.kind in "US") != (classes.dtype.kind in "US"):
+        code, strange = np.zeros(y.shape, np.int64), np.ones(y.shape, np.bool_)
+    else:
+        code = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+        strange = classes[code] != y
     if strange.any():
         raise DataError(
             f"label {y[strange][0]!r} is not among the {len(classes)} classes of the fit, "
@@ -66,18 +74,19 @@ def _known(y: HostArray, classes: HostArray) -> HostArray:
 class Numbers:
     """Real numbers, (n,) or (n, k); predictions have the shape of ``y``; scored by R2."""
 
+    outputs: int
     flat: bool
     dtype: ClassVar[Literal["float", "index"]] = "float"
     metric: ClassVar[str] = "r2"
 
     @classmethod
     def learn(cls, y: HostArray, outputs: int) -> Numbers:
-        _width(y, outputs)
-        if y.dtype.kind not in "biuf":
-            raise DataError(f"this loss takes numbers as y; got dtype {y.dtype}.")
-        return cls(y.ndim == 1)
+        return cls(outputs, y.ndim == 1)
 
     def encode(self, y: HostArray) -> HostArray:
+        _width(y, self.outputs)
+        if y.dtype.kind not in "biuf":
+            raise DataError(f"this loss takes numbers as y; got dtype {y.dtype}.")
         return y.reshape(len(y), -1)
 
     def decode(self, outputs: HostArray) -> HostArray:
@@ -100,13 +109,14 @@ class Labels:
 
     @classmethod
     def learn(cls, y: HostArray, outputs: int) -> Labels:
-        if y.ndim != 1:
-            raise ShapeError(f"labels are one a row, (n,); got {y.shape}.")
+        _one_a_row(y)
         if y.dtype.kind not in "biuUS":
             raise DataError(f"labels are integers or strings; got dtype {y.dtype}.")
         classes = np.unique(y)
         if y.dtype.kind in "iu" and classes[0] >= 0 and classes[-1] < outputs:
-            classes = np.arange(outputs)  # a class may be missing from the training rows
+            classes = np.arange(
+                outputs, dtype=y.dtype
+            )  # a class may be missing from the training rows
         if len(classes) != outputs:
             raise ShapeError(
                 f"the network has {outputs} outputs, one a class; y has {len(classes)} classes."
@@ -114,6 +124,7 @@ class Labels:
         return cls(classes)
 
     def encode(self, y: HostArray) -> HostArray:
+        _one_a_row(y)
         return _known(y, self.classes)[:, np.newaxis]
 
     def decode(self, outputs: HostArray) -> HostArray:
@@ -135,6 +146,7 @@ class Binary:
     """
 
     classes: HostArray
+    outputs: int
     flat: bool
     dtype: ClassVar[Literal["float", "index"]] = "float"
     metric: ClassVar[str] = "accuracy"
@@ -147,9 +159,10 @@ class Binary:
             classes = np.array([0, 1], dtype=y.dtype if y.dtype.kind in "biuf" else None)
         if len(classes) != 2:
             raise DataError(f"binary cross-entropy takes two classes; y has {len(classes)}.")
-        return cls(classes, y.ndim == 1)
+        return cls(classes, outputs, y.ndim == 1)
 
     def encode(self, y: HostArray) -> HostArray:
+        _width(y, self.outputs)
         return _known(y, self.classes).reshape(len(y), -1)
 
     def decode(self, outputs: HostArray) -> HostArray:

@@ -14,11 +14,11 @@ from portable_nn.typing import Array, Namespace
 
 @elementwise()
 def relu_backward(xp: Namespace, grad: Array, a: Array) -> Array:
-    """``grad`` where ``a > 0``, else 0; the derivative at 0 is 0.
+    """``grad`` where ``a > 0``, else ``0 grad``; the derivative at 0 is 0.
 
-    A product, not a choice, so that a NaN in ``grad`` is never hidden.
+    Not a plain 0, which would hide a NaN in ``grad``.
     """
-    return grad * xp.astype(a > 0.0, grad.dtype)
+    return xp.where(a > 0.0, grad, grad * 0.0)
 
 
 @elementwise(backward=from_output(relu_backward), branch=lambda xp, z: z > 0.0)

@@ -144,11 +144,16 @@ class PlanBuilder:
         shares: defaultdict[str, list[str]] = defaultdict(list)
         for call in reversed(self._calls[:]):
             needed = [name in self._differentiable for name in call.inputs]
-            if call.kernel.backward is None or not any(needed):
+            if not any(needed):
                 continue
             grads = [self._total(shares, name) for name in call.outputs]
             if loss not in call.outputs and not any(grads):
                 continue
+            if call.kernel.backward is None:
+                raise NetworkError(
+                    f"{call.kernel.name} has no backward rule, but parameters before it are to "
+                    f"be trained; give the kernel one."
+                )
             for gradient in call.kernel.backward(call, grads):
                 if any(needed[position] for position in gradient.of):
                     self._share(shares, call, gradient)

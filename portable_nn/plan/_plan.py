@@ -41,6 +41,9 @@ class Plan:
     outputs: Mapping[str, str]
     gradients: Mapping[str, str]
 
+    def __post_init__(self) -> None:
+        _ = self.kept  # now: torch.compile cannot trace the lock of a cached_property
+
     def section(self, name: str) -> list[Call]:
         """The calls of one section, in order."""
         return [call for call in self.calls if call.section == name]

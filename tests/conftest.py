@@ -1,0 +1,30 @@
+"""The one ``backend`` fixture, and a summary that counts the ways that were skipped."""
+
+import os
+
+os.environ["JAX_ENABLE_X64"] = "1"  # before anything imports jax: float64 is tested too
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")  # small matrices: more threads only get in their own way
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave GPU memory to others
+
+import pytest
+import ways
+
+
+def pytest_configure(config):
+    ways.required()  # complain about a misspelt way now, not never
+
+
+@pytest.fixture(params=list(ways.WAYS))
+def backend(request):
+    """Each way of running a plan; see ``ways.py``."""
+    return ways.open_way(request.param)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if not ways.opened and not ways.missing:
+        return
+    terminalreporter.section("ways of running a plan")
+    terminalreporter.line(f"tested: {', '.join(ways.opened) or 'none'}")
+    for name, reason in ways.missing.items():
+        terminalreporter.line(f"NOT TESTED {name}: {reason}", yellow=True)

@@ -1,0 +1,98 @@
+"""The README is true: its Python runs, its commands are those that CI runs, its map is complete."""
+
+import re
+import shlex
+import subprocess
+
+import pytest
+import ways
+from fresh import ROOT
+
+import portable_nn as pnn
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    """The fenced blocks of a language, in order, with what follows each up to the next fence."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+PYTHON, SHELL, TEXT = blocks("python"), blocks("sh"), blocks("text")
+ANOTHER = '"torch"'  # the library that the README names as another backend
+
+
+def run_python(sources, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    names = {}
+    for source in sources:
+        exec(compile(source, "README.md", "exec"), names)
+    return names
+
+
+def test_every_snippet_is_plain_python():
+    assert len(PYTHON) >= 4
+    assert sum(ANOTHER in source for source in PYTHON) == 1
+
+
+@pytest.mark.parametrize("way", ["strict-device1", "torch"])
+def test_the_snippets_run_in_order_as_written(way, tmp_path, monkeypatch, capsys):
+    ways.open_way(way)
+    name = {"strict-device1": "array_api_strict:device1"}.get(way, way)
+    sources = [source.replace(ANOTHER, f'"{name}"') for source in PYTHON]
+    network = run_python(sources, tmp_path, monkeypatch)["network"]
+    assert isinstance(network, pnn.Network)
+    scores = re.findall(r"^(0\.9\d+)", capsys.readouterr().out, re.MULTILINE)
+    assert len(scores) == 2  # after the ten lines, and on the other backend
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_printed_plan_is_the_plan(monkeypatch, tmp_path, capsys):
+    (source,) = [source for source in PYTHON if "network.plan(" in source]
+    run_python(["import portable_nn as pnn", source], tmp_path, monkeypatch)
+    (shown,) = [text for text in TEXT if "forward" in text]
+    assert capsys.readouterr().out == shown
+
+
+def test_there_are_two_commands_of_one_line_each():
+    assert SHELL == [
+        "pip install . && portable-nn train digits\n",
+        "pip install '.[test]' && pytest\n",
+    ]
+
+
+@pytest.mark.parametrize(("variable", "command"), [("run_line", 0), ("test_line", 1)])
+def test_ci_runs_exactly_these_commands(variable, command):
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    (assignment,) = re.findall(rf"^{variable}=.*$", script, re.MULTILINE)
+    printed = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f'{assignment}; printf "%s\\n" "${variable}"'],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert printed == SHELL[command]
+    assert re.search(rf'^ *inside \w+ bash -c "\${variable}"$', script, re.MULTILINE)
+
+
+def test_the_commands_install_what_pyproject_declares():
+    for line in SHELL:
+        words = shlex.split(line)
+        assert words[:2] == ["pip", "install"]
+        assert words[2] in (".", ".[test]")
+
+
+def test_the_map_names_every_file_and_nothing_else():
+    section = README.partition("## What's where")[2].partition("\n## ")[0]
+    named = re.findall(r"^\| `(.+?)` \|", section, re.MULTILINE)
+    here = {".ci/run", "tests/", "examples/", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"}
+    here.add("pyproject.toml")
+    for folder in (ROOT / "portable_nn", ROOT / "backends"):
+        for path in folder.iterdir():
+            if path.suffix == ".py" or (path.is_dir() and path.name != "__pycache__"):
+                here.add(path.relative_to(ROOT).as_posix() + "/" * path.is_dir())
+    assert len(named) == len(set(named))
+    assert set(named) == here
+    for name in named:
+        assert (ROOT / name).exists(), name
