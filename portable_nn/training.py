@@ -127,7 +127,7 @@ class Training:
         """Forward, loss and backward; returns the loss () on the device."""
         self._current = self.session.step(self.plan, batch.n)
         self._current.run(self._fed(batch), "gradient")
-        return self.read("loss")
+        return self.read(self.plan.outputs["loss"])
 
     def update(self) -> None:
         """Update the parameters from the gradients as they stand."""
@@ -139,7 +139,7 @@ class Training:
         self._current = self.session.step(self.plan, batch.n)
         self._current.run({**self._fed(batch), **self._hyperparameters()})
         self.updates += 1
-        return self.read("loss")
+        return self.read(self.plan.outputs["loss"])
 
     def read(self, name: str) -> Array:
         """A parameter, state, gradient or the loss, by its name in the plan; a device array."""

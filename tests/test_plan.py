@@ -48,7 +48,7 @@ def calls(plan, name):
 # -- how it reads --------------------------------------------------------------------------
 
 TRAIN = """\
-train plan, float64, 17 calls on n rows
+train plan, float64, 17 calls on n rows: 131 operations a row, 54 a step
 I    forward
   x                   n x 2  take_rows(data.x, rows)
   dense1              n x 4  linear(x, dense1.weight, dense1.bias)
@@ -75,7 +75,7 @@ fed by data: rows, data.x, data.targets, data.weight, scale
 fed by schedule: learning_rate"""
 
 PREDICT = """\
-predict plan, float64, 2 calls on n rows
+predict plan, float64, 2 calls on n rows: 24 operations a row, 0 a step
 I    forward
   dense1   n x 3  linear(x, dense1.weight, dense1.bias)
   softmax  n x 3  softmax(dense1)

@@ -113,7 +113,8 @@ class PlanBuilder:
             first = self._scopes[-1] if self._scopes else kernel.name
             first = self._local(kernel.name) if first in self._buffers else first
             names = [first, *[f"{first}.{kernel.name}{k}" for k in range(1, len(shapes))]]
-        dtype = self._buffers[inputs[0]].dtype
+        kinds = {self._buffers[name].dtype for name in inputs}
+        dtype = "float" if "float" in kinds else "index"
         outputs = tuple(
             self.buffer(self._unused(name), shape, "value", dtype=dtype)
             for name, shape in zip(names, shapes, strict=True)
@@ -125,6 +126,8 @@ class PlanBuilder:
 
     def carry(self, state: str, value: str) -> None:
         """At the end of the current section, ``state`` (or a parameter) becomes ``value``."""
+        if self._buffers[value].kind != "value":
+            raise NetworkError(f"{state} can only become what a call wrote; got {value}.")
         self._carry[self.section][state] = value
 
     def assign(self, targets: Sequence[str], kernel: Kernel, *inputs: str) -> None:

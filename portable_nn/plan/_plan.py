@@ -95,7 +95,8 @@ class Plan:
                 buffer = self.buffers[name]
                 dead = self.last_read[name] == index and call.inputs.count(name) == 1
                 mine = buffer.kind == "value" or carry.get(name) == output
-                if dead and mine and buffer.shape == self.buffers[output].shape:
+                into = self.buffers[output]
+                if dead and mine and (buffer.shape, buffer.dtype) == (into.shape, into.dtype):
                     taken[output] = name
         return taken
 

@@ -17,7 +17,9 @@ def table(plan: Plan) -> str:
     """The calls under the four steps of backpropagation, then who fills the fed buffers."""
     rows = [(title, line) for title, call in _steps(plan) for line in _lines(plan, call)]
     widths = [max(len(line[column]) for _, line in rows) for column in (0, 1)]
-    text = [f"{plan.mode} plan, {plan.dtype}, {len(plan.calls)} calls on n rows"]
+    fixed, a_row = plan.cost(0), plan.cost(1) - plan.cost(0)
+    cost = f"{a_row:,} operations a row, {fixed:,} a step"
+    text = [f"{plan.mode} plan, {plan.dtype}, {len(plan.calls)} calls on n rows: {cost}"]
     for index, (title, (name, shape, call)) in enumerate(rows):
         if index == 0 or rows[index - 1][0] != title:
             text.append(title)
