@@ -77,8 +77,8 @@ class Draws:
         blocks = -(-columns // _LANES)
         words = self.words(rows * blocks * 4, first_row * blocks)
         lanes = words.astype("<u8", copy=False).view("<u2").reshape(rows, blocks * _LANES)
-        threshold = max(1, round((1.0 - rate) * 65536))
-        return (lanes[:, :columns] < threshold) * (65536 / threshold)
+        kept = max(1, round((1.0 - rate) * 65536))  # of the 65,536 values of a lane
+        return (lanes[:, :columns] <= kept - 1) * (65536 / kept)  # kept may not fit a lane
 
 
 DRAWS = {"dropout": Draws.keep_mask}

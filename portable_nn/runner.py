@@ -140,21 +140,25 @@ class Reference:
         return f"<{self.name} on {self.device}>"
 
 
+CPU = (1, 0)  # DLPack's kDLCPU, device 0
+
+
 class _OnHost:
-    """An array that hands out its host copy through DLPack, also to NumPy 2.0."""
+    """An array on a device that hands out its host copy through DLPack, also to NumPy 2.0."""
 
     def __init__(self, array: Any) -> None:
         self._array = array
 
     def __dlpack__(self, **options: Any) -> Any:
-        return self._array.__dlpack__(**{**options, "dl_device": (1, 0), "copy": True})
+        return self._array.__dlpack__(**{**options, "dl_device": CPU, "copy": True})
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
+        return CPU
 
 
 def to_host(array: Any) -> HostArray:
     """A copy of any library's array, or of a list or table, in host memory."""
     if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack__"):
         return np.array(array)
-    return np.array(np.from_dlpack(_OnHost(array)))
+    here = tuple(array.__dlpack_device__()) == CPU
+    return np.array(np.from_dlpack(array if here else _OnHost(array)))

@@ -3,8 +3,8 @@
 import os
 
 os.environ["JAX_ENABLE_X64"] = "1"  # before anything imports jax: float64 is tested too
-for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(threads, "1")  # small matrices: more threads only get in their own way
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # on small matrices threads get in the way
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave GPU memory to others
 
 import pytest
