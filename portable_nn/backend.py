@@ -87,7 +87,11 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
     """
     if backend is None:
         backend = os.environ.get("PORTABLE_NN_BACKEND") or "numpy"
-    return _open(backend) if isinstance(backend, str) else backend
+    if isinstance(backend, str):
+        return _open(backend)
+    if isinstance(backend, type) or not isinstance(backend, Backend):
+        raise BackendError(f"backend is a name or a Backend, which this is not: {backend!r}.")
+    return backend
 
 
 @lru_cache(maxsize=16)
@@ -96,19 +100,27 @@ def _open(backend: str) -> Backend:
     name, _, device = backend.partition(":")
     module = BUILT_IN.get(name) or _entry_points().get(name)
     if module is not None:
-        opened: Backend = importlib.import_module(module).open_backend(device or None)
+        opened: Backend = _module(name, module).open_backend(device or None)
         return opened
     xp = _namespace(name)
     try:
         return Reference(backend, xp, _device(xp, device) if device else None)
     except Exception as error:  # each library raises its own kind for a device it lacks
         cause = f"{type(error).__name__}: {error}"
-        raise BackendError(f"backend {backend!r} cannot be used here: {cause}") from error
+        raise BackendError(f"backend {backend!r} cannot be used here ({cause}).") from error
 
 
 @lru_cache(maxsize=1)
 def _entry_points() -> dict[str, str]:
     return {entry.name: entry.value for entry in entry_points(group="portable_nn.backends")}
+
+
+def _module(name: str, module: str) -> ModuleType:
+    """The module that an entry point names, or that comes with the package."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise BackendError(f"backend {name!r} is {module}, which fails: {error}") from error
 
 
 def _namespace(name: str) -> ModuleType:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
 
-def table(x: Any, features: int | None = None, name: str = "x") -> HostArray:
-    """``x`` as a finite numeric host array (n, features), n >= 1; never the caller's memory."""
+def table(x: Any, dtype: str, features: int | None = None, name: str = "x") -> HostArray:
+    """``x`` as a finite host array (n, features), n >= 1, of ``dtype``; a copy."""
     host = _host(x, name)
     if host.ndim != 2:
         raise ShapeError(
@@ -27,8 +27,17 @@ def table(x: Any, features: int | None = None, name: str = "x") -> HostArray:
         raise ShapeError(f"{name} has nothing in it: {host.shape}.")
     if features is not None and host.shape[1] != features:
         raise ShapeError(f"the network takes (n, {features}); got {name} {host.shape}.")
+    return cast(host, dtype, name)
+
+
+def cast(host: HostArray, dtype: str, name: str) -> HostArray:
+    """Numbers as ``dtype``, where all of them must be finite."""
     numeric(host, name)
-    return host
+    with np.errstate(over="ignore"):
+        small = host.astype(dtype, copy=False)
+    if not np.isfinite(small).all():
+        raise DataError(f"{name} has values up to {np.abs(host).max()}, too large for {dtype}.")
+    return small
 
 
 def _host(given: Any, name: str) -> HostArray:

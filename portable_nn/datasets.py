@@ -45,6 +45,8 @@ def split(
         raise DataError(f"x and y need the same number of rows; got {len(x)} and {len(y)}.")
     if not 0.0 < test < 1.0:
         raise DataError(f"test is a fraction between 0 and 1; got {test}.")
+    if not 0 < round(test * len(x)) < len(x):
+        raise DataError(f"test={test} of {len(x)} rows leaves a part empty.")
     order = Draws(seed, "split").permutation(len(x))
     cut = len(x) - round(test * len(x))
     return x[order[:cut]], y[order[:cut]], x[order[cut:]], y[order[cut:]]

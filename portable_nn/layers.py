@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Protocol
 
 from portable_nn import kernels
@@ -53,7 +53,8 @@ class Dense:
     bias: Initializer = zeros
 
     def __post_init__(self) -> None:
-        if not isinstance(self.out_features, Integral) or self.out_features < 1:
+        size = self.out_features
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise NetworkError(
                 f"Dense takes the number of its outputs, 1 or more; got {self.out_features!r}."
             )
@@ -77,8 +78,10 @@ class Dropout:
     rate: float
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.rate < 1.0:
-            raise NetworkError(f"Dropout takes a rate from 0 up to, not with, 1; got {self.rate}.")
+        if not (isinstance(self.rate, Real) and 0.0 <= self.rate < 1.0):
+            raise NetworkError(
+                f"Dropout takes a rate from 0 up to, not with, 1; got {self.rate!r}."
+            )
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         if mode != "train" or self.rate == 0.0:

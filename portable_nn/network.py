@@ -261,7 +261,7 @@ class Network:
 
         def opener(x: Any, y: Any, sample_weight: Any, session: Session | None) -> Opened:
             known = self._fitted if session is not None or warm_start else None
-            host = checks.table(x, known.features if known else None)
+            host = checks.table(x, self.dtype, known.features if known else None)
             plan = self.plan(chosen, step_by, features=host.shape[1])
             same = known is not None and isinstance(known.targets, chosen.targets)
             kind = known.targets if known and same else None
@@ -282,13 +282,16 @@ class Network:
         plan = self.plan(loss, features=x.shape[1], mode="evaluate")
         outputs = plan.buffers[plan.outputs["output"]].shape[-1]
         targets = known or loss.targets.learn(y, int(outputs))
-        return targets, Rows(x, targets.encode(y), checks.weights(sample_weight, len(x)))
+        encoded = targets.encode(y)
+        if targets.dtype == "float":
+            encoded = checks.cast(encoded, self.dtype, "y")
+        return targets, Rows(x, encoded, checks.weights(sample_weight, len(x)))
 
     def _validation(self, validation: Any) -> Validation:
         if not isinstance(validation, tuple | list) or len(validation) != 2:
             raise DataError(f"validation is a pair (x, y); got {type(validation).__name__}.")
         (x, y), fitted = validation, self._known()
-        host = checks.table(x, fitted.features, "validation x")
+        host = checks.table(x, self.dtype, fitted.features, "validation x")
         _, rows = self._rows(fitted.loss, host, y, None, fitted.targets)
         y = checks.targets(y, len(host))
         return Validation(self.plan(mode="evaluate"), rows, y, fitted.targets)
@@ -327,7 +330,7 @@ class Network:
         Runs where the network was trained, or on ``backend``.
         """
         fitted = self._known()
-        host = checks.table(x, fitted.features)
+        host = checks.table(x, self.dtype, fitted.features)
         plan, session = self.plan(mode="predict"), fitted.session
         place = session.backend if backend is None else get_backend(backend)
         if place is not session.backend:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Protocol, runtime_checkable
 
 from portable_nn import kernels
@@ -28,11 +29,11 @@ class Optimizer(Protocol):
         """Write the call that updates one parameter."""
 
 
-def _positive(optimizer: object, learning_rate: float) -> None:
-    if not (learning_rate > 0.0 and math.isfinite(learning_rate)):
-        raise NetworkError(
-            f"{type(optimizer).__name__} takes a learning rate above 0; got {learning_rate}."
-        )
+def _positive(optimizer: object, name: str, below: float = math.inf) -> None:
+    value = getattr(optimizer, name)
+    if not (isinstance(value, Real) and 0.0 < float(value) < below):
+        wanted = "a number above 0" if below == math.inf else f"a number between 0 and {below}"
+        raise NetworkError(f"{type(optimizer).__name__} takes {wanted} as {name}; got {value!r}.")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class SGD:
     learning_rate: float = 0.01
 
     def __post_init__(self) -> None:
-        _positive(self, self.learning_rate)
+        _positive(self, "learning_rate")
 
     def hyperparameters(self, step: int) -> Mapping[str, float]:
         return {"learning_rate": self.learning_rate}
@@ -70,7 +71,10 @@ class Adam:
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        _positive(self, self.learning_rate)
+        _positive(self, "learning_rate")
+        _positive(self, "beta1", below=1.0)
+        _positive(self, "beta2", below=1.0)
+        _positive(self, "epsilon")
 
     def hyperparameters(self, step: int) -> Mapping[str, float]:
         root = math.sqrt(1.0 - self.beta2**step)

@@ -55,17 +55,27 @@ def _one_a_row(y: HostArray) -> None:
         raise ShapeError(f"labels are one a row, (n,); got {y.shape}.")
 
 
+def _same_kind(y: HostArray, classes: HostArray) -> bool:
+    return (y.dtype.kind in "US") == (classes.dtype.kind in "US")
+
+
+def _accuracy(y: HostArray, predictions: HostArray) -> float:
+    if not _same_kind(y, predictions):
+        raise DataError(f"the network predicts {predictions.dtype}; got labels {y.dtype}.")
+    return accuracy(y, predictions)
+
+
 def _known(y: HostArray, classes: HostArray) -> HostArray:
     """Position of each label among the classes."""
-    if (y.dtype.kind in "US") != (classes.dtype.kind in "US"):
+    if not _same_kind(y, classes):
         code, strange = np.zeros(y.shape, np.int64), np.ones(y.shape, np.bool_)
     else:
         code = np.searchsorted(classes, y).clip(max=len(classes) - 1)
         strange = classes[code] != y
     if strange.any():
         raise DataError(
-            f"label {y[strange][0]!r} is not among the {len(classes)} classes of the fit, "
-            f"{classes[0]!r} to {classes[-1]!r}."
+            f"label {y[strange][0].item()!r} is not among the {len(classes)} classes of the fit, "
+            f"{classes[0].item()!r} to {classes[-1].item()!r}."
         )
     return code
 
@@ -114,9 +124,8 @@ class Labels:
             raise DataError(f"labels are integers or strings; got dtype {y.dtype}.")
         classes = np.unique(y)
         if y.dtype.kind in "iu" and classes[0] >= 0 and classes[-1] < outputs:
-            classes = np.arange(
-                outputs, dtype=y.dtype
-            )  # a class may be missing from the training rows
+            kind = np.result_type(y.dtype, np.min_scalar_type(outputs - 1))
+            classes = np.arange(outputs, dtype=kind)  # one may be missing from the training rows
         if len(classes) != outputs:
             raise ShapeError(
                 f"the network has {outputs} outputs, one a class; y has {len(classes)} classes."
@@ -135,7 +144,7 @@ class Labels:
         return outputs
 
     def score(self, y: HostArray, predictions: HostArray) -> float:
-        return accuracy(y, predictions)
+        return _accuracy(y, predictions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,4 +182,4 @@ class Binary:
         return np.concatenate([1.0 - outputs, outputs], axis=1) if self.flat else outputs
 
     def score(self, y: HostArray, predictions: HostArray) -> float:
-        return accuracy(y, predictions)
+        return _accuracy(y, predictions)

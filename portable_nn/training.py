@@ -221,6 +221,9 @@ def fit(
             log = _fetch(training.session.backend, losses)
             if not np.isfinite(log).all():
                 raise _explain(training, before, batches(epoch), epoch, log)
+            if epoch == epochs - 1 and (name := _not_finite(training)):
+                _restore(training, before)
+                raise NonFiniteError(f"the last epoch left {name} not finite. {ADVICE} {RESTORED}")
             entry = {"loss": float(log @ weights / np.sum(weights))}
             if validation is not None:
                 entry |= validation.measure(training.session)
@@ -228,6 +231,8 @@ def fit(
             for name, value in entry.items():
                 history.setdefault(name, []).append(value)
             progress.epoch(epoch + 1, entry)
+            if interrupted:
+                raise KeyboardInterrupt
 
 
 def _fetch(backend: Backend, losses: list[Array]) -> HostArray:
@@ -235,6 +240,8 @@ def _fetch(backend: Backend, losses: list[Array]) -> HostArray:
     return backend.to_host(backend.xp.stack(losses)).astype(np.float64)
 
 
+ADVICE = "Try a smaller learning rate, or scale the inputs."
+RESTORED = "The parameters are those from before this epoch."
 Snapshot = tuple[int, dict[str, Array]]
 
 
@@ -265,9 +272,17 @@ def _explain(
     _restore(training, before)
     return NonFiniteError(
         f"the loss became {log[failed]} in epoch {epoch + 1}, step {failed + 1}; the first value "
-        f"that is not finite is {culprit}. Try a smaller learning rate, or scale the inputs. "
-        f"The parameters are those from before this epoch."
+        f"that is not finite is {culprit}. {ADVICE} {RESTORED}"
     )
+
+
+def _not_finite(training: Training) -> str | None:
+    """A parameter that is not finite: no loss has seen the very last update."""
+    session = training.session
+    for buffer in training.plan.of_kind("parameter"):
+        if not np.isfinite(session.backend.to_host(session.state[buffer.name])).all():
+            return buffer.name
+    return None
 
 
 @contextmanager

@@ -139,7 +139,7 @@ def branches(source):
                 if isinstance(inner, ast.Constant) and isinstance(inner.value, str)
             )
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
-            asks = re.search(r"Backend\b|Reference|Step\b", ast.unparse(node.args[1])) is not None
+            asks = re.search(r"\wBackend\b|Reference|Step\b", ast.unparse(node.args[1])) is not None
         elif isinstance(node, ast.Name | ast.Attribute):
             asks = KINDS.match(node.id if isinstance(node, ast.Name) else node.attr) is not None
         if asks:

@@ -44,7 +44,7 @@ class Memory:
         self._dtypes = {"float": np.dtype(plan.dtype), "index": np.dtype(np.int64)}
         self.arrays: dict[str, HostArray] = {}
         self._groups = _groups(plan)
-        self._flat = {id(group[0]): self._lay_out(group) for group in self._groups}
+        self._flat = {id(group[-1]): self._lay_out(group) for group in self._groups}
         for buffer in plan.of_kind("parameter", "state", "fed"):
             if buffer.name not in self.arrays:
                 held = state.get(buffer.name)
@@ -52,8 +52,11 @@ class Memory:
         self._share_arena()
 
     def merged(self, section: str) -> Iterable[BoundCall]:
-        """The calls of a section on their arrays, each group of equal updates as one."""
-        grouped = {id(call): id(group[0]) for group in self._groups for call in group}
+        """The calls of a section on their arrays, each group of equal updates as one.
+
+        It runs in the place of its last call, when all that it reads is there.
+        """
+        grouped = {id(call) for group in self._groups for call in group}
         for call in self._plan.section(section):
             if id(call) in self._flat:
                 inputs = self._flat[id(call)]
@@ -68,11 +71,11 @@ class Memory:
         return np.empty(buffer.bound(self._sizes), self._dtypes[buffer.dtype])
 
     def _lay_out(self, group: Sequence[Call]) -> list[HostArray]:
-        """One flat array for each input position of a group; 0-d inputs stay as they are."""
-        flat = []
+        """One flat array for each input position of a group; what the calls share stays one."""
+        flat, scalars = [], _scalars(self._plan, group[0])
         for names in zip(*[call.inputs for call in group], strict=True):
             buffers = [self._plan.buffers[name] for name in names]
-            if buffers[0].shape == ():
+            if names[0] in scalars:
                 self.arrays.setdefault(names[0], self._new(buffers[0]))
                 flat.append(self.arrays[names[0]])
             else:
@@ -84,17 +87,16 @@ class Memory:
 
     def _side_by_side(self, buffers: Sequence[Buffer]) -> HostArray:
         """A flat array of these buffers in order; what is in ``state`` keeps its values."""
+        names = [buffer.name for buffer in buffers]
         held = [self._state[b.name] if b.name in self._state else self._new(b) for b in buffers]
         flat = _adjacent(held)
         if flat is None:
             flat = np.concatenate([array.reshape(-1) for array in held])
-        first = 0
-        for buffer, array in zip(buffers, held, strict=True):
-            view = flat[first : first + array.size].reshape(array.shape)
-            first += array.size
-            self.arrays[buffer.name] = view
-            if buffer.name in self._state:
-                self._state[buffer.name] = view
+            ends = np.cumsum([array.size for array in held])
+            parts = zip(np.split(flat, ends[:-1]), held, strict=True)
+            held = [part.reshape(array.shape) for part, array in parts]
+        self.arrays.update(zip(names, held, strict=True))
+        self._state.update((name, self.arrays[name]) for name in names if name in self._state)
         return flat
 
     def _share_arena(self) -> None:
@@ -159,18 +161,26 @@ def _aligned(size: int) -> HostArray:
 def _groups(plan: Plan) -> list[list[Call]]:
     """Update calls that may run as one: elementwise, in place, alike in all but the arrays.
 
-    Each array must belong to one call only; a gradient two parameters share stays apart.
+    Each array must belong to one call only; a gradient two parameters share stays apart. And
+    nobody may read the new values within the section, as the calls move to where the last is.
     """
     used = [name for call in plan.section("update") for name in call.inputs]
     groups = defaultdict(list)
     for call in plan.section("update"):
-        scalars = tuple(name for name in call.inputs if plan.buffers[name].shape == ())
-        own = all(used.count(name) == 1 for name in call.inputs if name not in scalars)
-        fed = any(plan.buffers[name].kind == "fed" for name in call.inputs if name not in scalars)
-        in_place = all(name in plan.donated for name in call.outputs)
-        if call.kernel.elementwise and own and in_place and not fed:
+        scalars = _scalars(plan, call)
+        arrays = [name for name in call.inputs if name not in scalars]
+        own = all(used.count(name) == 1 for name in arrays)
+        fed = any(plan.buffers[name].kind == "fed" for name in arrays)
+        in_place = all(name in plan.donated and name not in used for name in call.outputs)
+        sized = all(plan.buffers[name].shape != () for name in call.outputs)
+        if call.kernel.elementwise and own and in_place and sized and not fed:
             groups[call.kernel, scalars, tuple(call.attributes.items())].append(call)
     return list(groups.values())
+
+
+def _scalars(plan: Plan, call: Call) -> tuple[str, ...]:
+    """The 0-d inputs of a call: in an update, what all parameters share."""
+    return tuple(name for name in call.inputs if plan.buffers[name].shape == ())
 
 
 def _adjacent(arrays: Sequence[HostArray]) -> HostArray | None:

@@ -1,0 +1,649 @@
+"""The training loop: its batches, its steps laid open, what is kept, and how it stops."""
+
+import io
+import math
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import ways
+
+from portable_nn import (
+    SGD,
+    Adam,
+    CrossEntropy,
+    Dense,
+    Dropout,
+    Network,
+    NonFiniteError,
+    NotFittedError,
+    ReLU,
+    Tanh,
+    kernels,
+)
+from portable_nn.initializers import zeros
+from portable_nn.kernels import elementwise
+from portable_nn.progress import Progress
+
+GENERATOR = np.random.default_rng(5)
+X = GENERATOR.standard_normal((24, 4))
+LABELS = GENERATOR.integers(0, 3, 24)
+NUMBERS = GENERATOR.standard_normal((24, 2))
+LAYERS = (Dense(6), Tanh(), Dense(2))
+
+
+def begin(layers=LAYERS, loss="half_squared_error", dtype="float64", **options):
+    """A network, with its training begun."""
+    network = Network(layers, dtype=dtype)
+    return network, network.start(loss=loss, **{"batch_size": 8, **options})
+
+
+def host(training, name):
+    return training.session.backend.to_host(training.read(name))
+
+
+def rows(training, batch):
+    """Which rows of the data a batch takes."""
+    return training.session.backend.to_host(batch.rows).tolist()
+
+
+def order(training, epoch, **options):
+    """Row numbers in the order of an epoch, batch by batch."""
+    return [rows(training, batch) for batch in training.batches(X, NUMBERS, epoch, **options)]
+
+
+def values(training):
+    """Every parameter and state, on the host."""
+    return {b.name: host(training, b.name) for b in training.plan.of_kind("parameter", "state")}
+
+
+def assert_equal(found, expected):
+    """The same arrays by name, to the last bit."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+# -- the loop laid open --------------------------------------------------------------------
+
+
+def test_the_open_loop_is_fit(backend):
+    x, y, layers = X[:20], LABELS[:20], [Dense(8), ReLU(), Dropout(0.2), Dense(3)]
+    network = Network(layers)
+    step = network.start(
+        loss=CrossEntropy(), optimizer=Adam(1e-3), batch_size=8, backend=backend, seed=0
+    )
+    history = []
+    for epoch in range(3):
+        losses, weights = [], []
+        for batch in step.batches(x, y, epoch=epoch):
+            loss = step.gradient(batch)
+            step.update()
+            losses.append(float(backend.to_host(loss)))
+            weights.append(batch.weight)
+        history.append(float(np.array(losses) @ weights / np.sum(weights)))
+    whole = Network(layers).fit(
+        x, y, loss="cross_entropy", optimizer="adam", epochs=3, batch_size=8, seed=0,
+        backend=backend, progress=False,
+    )  # fmt: skip
+    assert history == whole.history["loss"]
+    assert step.updates == 9
+    assert_equal(network.parameters, whole.parameters)
+    np.testing.assert_array_equal(network.predict_proba(x), whole.predict_proba(x))
+    assert str(step.plan) == str(whole.plan())
+
+
+def test_one_whole_step_is_gradient_and_update(backend):
+    _, whole = begin(backend=backend, optimizer="adam")
+    _, parts = begin(backend=backend, optimizer="adam")
+    pairs = zip(*[t.batches(X, NUMBERS, epoch=0) for t in (whole, parts)], strict=True)
+    for batch, same in pairs:
+        loss = whole.step(batch)
+        parts.gradient(same)
+        parts.update()
+        ways.assert_lives(loss, backend, "float64", ())
+        np.testing.assert_array_equal(backend.to_host(loss), host(parts, "loss"))
+        assert_equal(values(whole), values(parts))
+    assert whole.updates == parts.updates == 3
+
+
+def test_what_is_read_lives_on_the_backend(backend):
+    _, training = begin(backend=backend, optimizer="adam")
+    (batch, *_) = training.batches(X, NUMBERS, epoch=0)
+    training.gradient(batch)
+    for buffer in training.plan.of_kind("parameter", "state"):
+        ways.assert_lives(training.read(buffer.name), backend, "float64", buffer.shape)
+    for parameter, grad in training.plan.gradients.items():
+        shape = training.plan.buffers[parameter].shape
+        ways.assert_lives(training.read(grad), backend, "float64", shape)
+    ways.assert_lives(training.read("loss"), backend, "float64", ())
+    assert training.session.backend is backend
+
+
+def test_gradient_changes_nothing_and_can_be_repeated(backend):
+    _, training = begin([Dense(6), Dropout(0.5), Dense(2)], backend=backend)
+    first, second, *_ = training.batches(X, NUMBERS, epoch=0)
+    losses = [float(backend.to_host(training.gradient(b))) for b in (first, second, first)]
+    assert losses[0] == losses[2] != losses[1]
+    assert training.updates == 0
+
+
+def test_the_network_predicts_with_the_parameters_as_they_stand(backend):
+    network, training = begin([Dense(2)], backend=backend, optimizer=SGD(0.1))
+
+    def expected():
+        return X @ host(training, "dense1.weight") + host(training, "dense1.bias")
+
+    seen = []
+    for batch in training.batches(X, NUMBERS, epoch=0):
+        seen.append(network.predict(X))
+        training.step(batch)
+        # Sums of five products.
+        np.testing.assert_allclose(network.predict(X), expected(), rtol=0.0, atol=1e-14)
+    assert all((a != b).any() for a, b in pairwise([*seen, network.predict(X)]))
+
+
+def test_clipping_by_hand(backend):
+    _, training = begin(backend=backend, optimizer=SGD(0.1))
+    (batch, *_) = training.batches(X, NUMBERS, epoch=0)
+    training.gradient(batch)
+    before = values(training)
+    grads = {name: host(training, grad) for name, grad in training.plan.gradients.items()}
+    norm = math.sqrt(sum(float(np.sum(grad**2)) for grad in grads.values()))
+    assert norm > 0.25
+    for name, grad in training.plan.gradients.items():
+        training.write(grad, training.read(grad) * (0.25 / norm))
+        np.testing.assert_array_equal(host(training, grad), grads[name] * (0.25 / norm))
+    training.update()
+    after = values(training)
+    moved = [(after[name] - value) / 0.1 for name, value in before.items()]
+    # The length of the step is the clipped norm; differences of numbers near 1, over 0.1.
+    length = math.sqrt(sum(float(np.sum(move**2)) for move in moved))
+    assert length == pytest.approx(0.25, abs=1e-13)
+    for name, value in before.items():
+        expected = value - 0.1 * (0.25 / norm) * grads[name]
+        np.testing.assert_allclose(after[name], expected, rtol=0.0, atol=1e-15)
+
+
+def test_what_is_written_is_what_the_next_step_uses(backend):
+    network, training = begin([Dense(2, weight=zeros)], backend=backend, optimizer=Adam())
+    (batch, *_) = training.batches(X, NUMBERS, epoch=0)
+    training.step(batch)
+    new = np.arange(8.0).reshape(4, 2)
+    training.write("dense1.weight", backend.asarray(new, "float64"))
+    training.write("dense1.bias", backend.asarray([0.0, 0.0], "float64"))
+    training.write("m.dense1.weight", backend.asarray(np.zeros((4, 2)), "float64"))
+    np.testing.assert_array_equal(network.parameters["dense1.weight"], new)
+    # Sums of four products of numbers up to 20.
+    np.testing.assert_allclose(network.predict(X), X @ new, rtol=0.0, atol=1e-13)
+    training.gradient(batch)
+    grad = host(training, training.plan.gradients["dense1.weight"])
+    training.update()
+    expected = (1.0 - 0.9) * grad  # what is left of m without its past
+    np.testing.assert_allclose(host(training, "m.dense1.weight"), expected, rtol=1e-15)
+
+
+def test_before_data_or_a_gradient_there_is_nothing_to_see():
+    _, training = begin()
+    with pytest.raises(NotFittedError, match=r"the first batches\(x, y, epoch=0\) brings it"):
+        _ = training.plan
+    batches = training.batches(X, NUMBERS, epoch=0)
+    next(batches)
+    for ask in (training.update, lambda: training.read("loss"), lambda: training.write("loss", 0)):
+        with pytest.raises(NotFittedError, match="call gradient"):
+            ask()
+    assert training.plan.mode == "train"
+
+
+def test_other_data_in_between():
+    """Parameters, moments and what counts as a label go on."""
+    names = np.array(["a", "b", "c"])[LABELS]
+    first, second = np.arange(16), np.flatnonzero(LABELS > 0)
+    assert set(names[first]) == {"a", "b", "c"} != set(names[second])
+    options = {"loss": "cross_entropy", "optimizer": "adam", "batch_size": None}
+    network, training = begin([Dense(3)], **options)
+    _, joined = begin([Dense(3)], **options)
+    (whole,) = joined.batches(X, names, epoch=0, shuffle=False)
+    for part in (first, second, first):
+        (batch,) = training.batches(X[part], names[part], epoch=0, shuffle=False)
+        training.step(batch)
+        joined.step(replace(batch, rows=whole.rows[part]))
+    assert_equal(values(training), values(joined))
+    assert set(network.predict(X)) <= {"a", "b", "c"}
+
+
+# -- batches -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 5, 8, 12, 23, 24, 25, None])
+def test_every_row_is_in_one_batch(size):
+    _, training = begin(batch_size=size)
+    batches = list(training.batches(X, NUMBERS, epoch=0))
+    found = [rows(training, batch) for batch in batches]
+    assert sorted(row for part in found for row in part) == list(range(24))
+    step = min(size or 24, 24)
+    assert [batch.n for batch in batches] == [len(part) for part in found]
+    assert [batch.n for batch in batches[:-1]] == [step] * (len(batches) - 1)
+    assert batches[-1].n == (24 % step or step)
+    assert [batch.weight for batch in batches] == [batch.n for batch in batches]
+    assert [float(batch.scale) for batch in batches] == [1.0 / batch.n for batch in batches]
+    assert {batch.first_row for batch in batches} == {0}
+
+
+def test_batches_are_the_same_on_every_backend(backend):
+    weight = np.linspace(0.0, 1.0, 24)
+    found = []
+    for place in (backend, ways.open_way("numpy")):
+        _, training = begin(backend=place, seed=3)
+        batches = list(training.batches(X, NUMBERS, epoch=1, sample_weight=weight))
+        for batch in batches:
+            ways.assert_lives(batch.scale, place, "float64", ())
+        scales = [float(place.to_host(batch.scale)) for batch in batches]
+        found.append(([rows(training, b) for b in batches], [b.weight for b in batches], scales))
+    assert found[0] == found[1]
+    for taken, total, scale in zip(*found[0], strict=True):
+        assert total == pytest.approx(weight[taken].sum(), rel=1e-15)  # a sum of eight
+        assert scale == 1.0 / total
+
+
+def test_the_order_depends_on_seed_and_epoch_only():
+    _, training = begin(seed=0)
+    _, again = begin([Dense(3), ReLU(), Dense(2)], loss="mean_squared_error", seed=0)
+    _, other = begin(seed=1)
+    epochs = [order(training, epoch) for epoch in range(4)]
+    assert [order(again, epoch) for epoch in (3, 2, 1, 0)] == epochs[::-1]
+    distinct = {str(taken) for taken in [*epochs, *(order(other, epoch) for epoch in range(4))]}
+    assert len(distinct) == 8
+    in_order = [list(range(24))[first : first + 8] for first in (0, 8, 16)]
+    assert order(training, 0, shuffle=False) == order(other, 5, shuffle=False) == in_order
+
+
+def test_training_does_not_move_the_order():
+    """An order is a function of the seed and the epoch, not of what was drawn before."""
+    layers = [Dense(4), Dropout(0.5), Dense(2)]
+    _, used = begin(layers)
+    for batch in used.batches(X, NUMBERS, epoch=0):
+        used.step(batch)
+    assert order(used, 1) == order(begin(layers)[1], 1)
+
+
+def test_a_step_is_started_once_for_each_number_of_rows(backend, monkeypatch):
+    started, start = [], backend.start
+
+    def counted(plan, state, n):
+        started.append((plan.mode, n))
+        return start(plan, state, n)
+
+    monkeypatch.setattr(backend, "start", counted)
+    x, y, options = X[:20], LABELS[:20], {"epochs": 3, "batch_size": 8, "validation": (X, LABELS)}
+    network = Network([Dense(8), ReLU(), Dense(3)])
+    network.fit(x, y, loss="cross_entropy", **options, backend=backend, progress=False)
+    assert sorted(started) == [("evaluate", 24), ("train", 4), ("train", 8)]
+
+
+# -- hyper-parameters ----------------------------------------------------------------------
+
+
+def adam_by_the_book(learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    """Algorithm 1 of Kingma and Ba 2015, line by line: send in gradients, get parameters."""
+    m = v = 0.0
+    theta, t = (yield), 0
+    while True:
+        g = yield theta
+        t += 1
+        m = beta1 * m + (1.0 - beta1) * g
+        v = beta2 * v + (1.0 - beta2) * g**2
+        m_hat = m / (1.0 - beta1**t)
+        v_hat = v / (1.0 - beta2**t)
+        theta = theta - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
+
+
+def sgd_by_the_book(learning_rate=0.01):
+    theta = yield
+    while True:
+        g = yield theta
+        theta = theta - learning_rate * g
+
+
+BOOK = {
+    "adam": (Adam(), adam_by_the_book()),
+    "adam, other settings": (
+        Adam(0.03, beta1=0.5, beta2=0.9, epsilon=1e-3),
+        adam_by_the_book(0.03, 0.5, 0.9, 1e-3),
+    ),
+    "sgd": (SGD(), sgd_by_the_book()),
+    "sgd, another rate": (SGD(0.3), sgd_by_the_book(0.3)),
+}
+
+
+def steps(training, count):
+    """Gradients of this many steps, in epochs of three batches, of one, and broken off."""
+    done = epoch = 0
+    while done < count:
+        data = (X, NUMBERS) if epoch % 4 else (X[:8], NUMBERS[:8])
+        for place, batch in enumerate(training.batches(*data, epoch)):
+            if done == count or (epoch % 4 == 2 and place == 1):
+                break
+            training.gradient(batch)
+            yield host(training, training.plan.gradients["dense1.weight"])
+            training.update()
+            done += 1
+        epoch += 1
+
+
+@pytest.mark.parametrize(("optimizer", "book"), BOOK.values(), ids=list(BOOK))
+def test_updates_are_those_of_the_book(optimizer, book):
+    _, training = begin(optimizer=optimizer)
+    next(training.batches(X, NUMBERS, epoch=0))
+    start = training.session.backend.to_host(training.session.state["dense1.weight"])
+    next(book)
+    expected = book.send(start)
+    for grad in steps(training, 100):
+        # A hundred steps of some ten roundings each, of numbers up to 1.
+        np.testing.assert_allclose(host(training, "dense1.weight"), expected, rtol=0.0, atol=1e-13)
+        expected = book.send(grad)
+    np.testing.assert_allclose(host(training, "dense1.weight"), expected, rtol=0.0, atol=1e-13)
+    assert training.updates == 100
+
+
+@elementwise()
+def down_by(xp, parameter, grad, rate):
+    return parameter - rate
+
+
+@dataclass(frozen=True)
+class DownBy:
+    """An optimizer whose rate can be read off the parameters."""
+
+    def hyperparameters(self, step):
+        return {"rate": 1.0 - 0.999**step}
+
+    def update(self, builder, parameter, grad, hyper):
+        builder.assign([parameter], down_by, parameter, grad, *hyper)
+
+
+def test_hyperparameters_are_formed_in_float64_and_rounded_once(backend):
+    _, training = begin([Dense(2)], dtype="float32", optimizer=DownBy(), backend=backend)
+    nothing = backend.asarray([0.0, 0.0], "float32")
+    for epoch in range(2):
+        for batch in training.batches(X, NUMBERS, epoch):
+            training.gradient(batch)
+            training.write("dense1.bias", nothing)
+            training.update()
+            rate = np.float32(1.0 - 0.999**training.updates)
+            np.testing.assert_array_equal(host(training, "dense1.bias"), [-rate, -rate])
+    assert training.updates == 6
+
+
+def test_fit_counts_updates_across_epochs(backend):
+    network = Network([Dense(2)], dtype="float64")
+    options = {"batch_size": 8, "progress": False, "backend": backend}
+    network.fit(X, NUMBERS, loss="half_squared_error", optimizer=DownBy(), epochs=3, **options)
+    total = sum(1.0 - 0.999**step for step in range(1, 10))
+    # Nine roundings of numbers up to 0.05.
+    np.testing.assert_allclose(network.parameters["dense1.bias"], [-total] * 2, rtol=1e-14)
+
+
+# -- the loss of an epoch ------------------------------------------------------------------
+
+
+def test_the_loss_of_an_epoch_is_the_weighted_mean_of_its_batches(backend):
+    weight = np.linspace(0.0, 3.0, 24)
+    options = {"loss": "half_squared_error", "optimizer": SGD(0.1), "backend": backend}
+    network = Network(LAYERS, dtype="float64")
+    network.fit(X, NUMBERS, **options, epochs=2, batch_size=8, sample_weight=weight, progress=False)
+    _, training = begin(optimizer=SGD(0.1), backend=backend)
+    for epoch in range(2):
+        total = 0.0
+        for batch in training.batches(X, NUMBERS, epoch, sample_weight=weight):
+            loss = float(backend.to_host(training.step(batch)))
+            total += loss * weight[rows(training, batch)].sum()
+        # Three products and their sum.
+        assert network.history["loss"][epoch] == pytest.approx(total / weight.sum(), rel=1e-15)
+
+
+# -- a loss that is not finite -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stumble:
+    """Gradient descent that takes one step too far: its rate is infinite in one update."""
+
+    at: int
+    rate: float = math.inf
+
+    def hyperparameters(self, step):
+        return {"learning_rate": self.rate if step == self.at else 0.01}
+
+    def update(self, builder, parameter, grad, hyper):
+        builder.assign([parameter], kernels.sgd, parameter, grad, *hyper)
+
+
+# The reference way on NumPy leaves NumPy's own warnings as the user has set them.
+overflows = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")
+
+
+@overflows
+def test_a_loss_that_is_not_finite(backend):
+    options = {"loss": "half_squared_error", "batch_size": 8, "progress": False}
+    options |= {"backend": backend, "validation": (X, NUMBERS)}
+    network, before = (Network(LAYERS, dtype="float64") for _ in range(2))
+    with pytest.raises(NonFiniteError) as caught:
+        network.fit(X, NUMBERS, optimizer=Stumble(at=7), epochs=5, **options)
+    text = str(caught.value)
+    assert "the loss became nan in epoch 3, step 2;" in text
+    assert "the first value that is not finite is dense1.weight." in text
+    assert "The parameters are those from before this epoch." in text
+    before.fit(X, NUMBERS, optimizer=SGD(0.01), epochs=2, **options)
+    assert_equal(network.parameters, before.parameters)
+    del network.history["seconds"], before.history["seconds"]
+    assert network.history == before.history
+    np.testing.assert_array_equal(network.predict(X), before.predict(X))
+
+
+@overflows
+@pytest.mark.parametrize(
+    ("layers", "culprit"),
+    [
+        ([Dense(2, weight=lambda draws, shape: np.full(shape, 1e300))], "dense1, from linear."),
+        ([Dense(2)], "loss, from half_squared_error."),
+        ([Tanh(), Dense(2), ReLU()], "loss, from half_squared_error."),
+    ],
+    ids=["a layer", "the loss", "further on"],
+)
+def test_the_first_buffer_that_is_not_finite_is_named(backend, layers, culprit):
+    x, y = np.full((24, 4), 1e10), NUMBERS
+    if culprit.startswith("loss"):
+        x, y = X, np.full((24, 2), 1e200)
+    with pytest.raises(NonFiniteError, match=f"epoch 1, step 1; .* is {culprit}"):
+        Network(layers, dtype="float64").fit(
+            x, y, loss="half_squared_error", batch_size=8, progress=False, backend=backend
+        )
+
+
+# -- Ctrl-C --------------------------------------------------------------------------------
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture(autouse=True)
+def the_handler_is_put_back():
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    found = signal.signal(signal.SIGINT, before)
+    assert found is before
+
+
+def after(updates, layers=LAYERS, **options):
+    """The parameters after so many updates."""
+    network, training = begin(layers, **options)
+    for epoch in range(updates):
+        for batch in training.batches(X, NUMBERS, epoch):
+            if training.updates < updates:
+                training.step(batch)
+    return network.parameters
+
+
+def test_ctrl_c_between_steps(backend, monkeypatch):
+    calls = []
+
+    def step(progress):
+        calls.append(progress)
+        if len(calls) == 5:
+            interrupt()
+
+    monkeypatch.setattr(Progress, "step", step)
+    network = Network(LAYERS, dtype="float64")
+    options = {"loss": "half_squared_error", "batch_size": 8, "backend": backend}
+    with pytest.raises(KeyboardInterrupt):
+        network.fit(X, NUMBERS, epochs=9, progress=False, **options)
+    assert len(calls) == 5
+    assert {name: len(entries) for name, entries in network.history.items()} == {
+        "loss": 1,
+        "seconds": 1,
+    }
+    assert_equal(network.parameters, after(5, backend=backend))
+
+
+class Tap:
+    """A layer that changes nothing, and calls a function in the middle of each step."""
+
+    def __init__(self, tapped):
+        @elementwise()
+        def tap(xp, grad):
+            tapped()
+            return grad * 1.0
+
+        @elementwise(backward=lambda call, grads: [kernels.Gradient((0,), tuple(grads), tap)])
+        def through(xp, z):
+            return z * 1.0
+
+        self.kernel = through
+
+    def forward(self, builder, x, mode):
+        return builder.call(self.kernel, x)
+
+
+@pytest.mark.parametrize(
+    "backend", ["numpy", "numpy-reference", "strict-device1", "torch"], indirect=True
+)
+def test_ctrl_c_inside_a_step_lets_it_end(backend):
+    seen = []
+
+    def tapped():
+        seen.append(True)
+        if len(seen) == 7:
+            interrupt()
+
+    def layers(tapped):
+        return [Dense(6), Tap(tapped), Tanh(), Dense(2)]
+
+    network = Network(layers(tapped), dtype="float64")
+    options = {"loss": "half_squared_error", "batch_size": 8, "backend": backend}
+    with pytest.raises(KeyboardInterrupt):
+        network.fit(X, NUMBERS, epochs=9, progress=False, **options)
+    assert len(seen) == 7
+    assert len(network.history["loss"]) == 2
+    assert_equal(network.parameters, after(7, layers(lambda: None), backend=backend))
+
+
+def test_ctrl_c_from_outside_at_any_time(monkeypatch):
+    timer = threading.Timer(0.2, interrupt)
+    monkeypatch.setattr(
+        Progress, "epoch", lambda progress, number, entry: number == 1 and timer.start()
+    )
+    network = Network(LAYERS)
+    with pytest.raises(KeyboardInterrupt):
+        network.fit(X, NUMBERS, loss="half_squared_error", epochs=10**7, progress=False)
+    timer.join()
+    assert all(np.isfinite(value).all() for value in network.parameters.values())
+    assert len(network.history["loss"]) == len(network.history["seconds"]) > 0
+    assert np.isfinite(network.predict(X)).all()
+
+
+def test_ctrl_c_after_the_last_step_is_not_lost(monkeypatch):
+    monkeypatch.setattr(Progress, "epoch", lambda progress, number, entry: interrupt())
+    network = Network(LAYERS)
+    with pytest.raises(KeyboardInterrupt):
+        network.fit(X, NUMBERS, loss="half_squared_error", epochs=1, progress=False)
+    assert len(network.history["loss"]) == 1
+
+
+def test_a_process_told_to_ignore_ctrl_c_ignores_it(monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr(Progress, "step", lambda progress: interrupt())
+        network = Network(LAYERS)
+        network.fit(X, NUMBERS, loss="half_squared_error", epochs=2, progress=False)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(network.history["loss"]) == 2
+
+
+def test_fit_in_another_thread():
+    network, expected = Network(LAYERS), Network(LAYERS)
+    options = {"loss": "half_squared_error", "epochs": 2, "progress": False}
+    thread = threading.Thread(target=network.fit, args=(X, NUMBERS), kwargs=options)
+    thread.start()
+    thread.join()
+    assert_equal(network.parameters, expected.fit(X, NUMBERS, **options).parameters)
+
+
+# -- progress ------------------------------------------------------------------------------
+
+
+def fit(**options):
+    network = Network([Dense(3)])
+    return network.fit(X, LABELS, loss="cross_entropy", batch_size=8, **options)
+
+
+def test_without_progress_nothing_is_printed(capfd):
+    fit(epochs=3, progress=False, validation=(X, LABELS))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_progress_is_a_line_an_epoch_on_standard_error(capfd):
+    history = fit(epochs=10, progress=True, validation=(X, LABELS)).history
+    out, err = capfd.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 10
+    assert lines[0].startswith("epoch  1/10  loss ")
+    for epoch, line in enumerate(lines):
+        assert line == (
+            f"epoch {epoch + 1:>2}/10  loss {history['loss'][epoch]:.4f}  "
+            f"validation loss {history['validation_loss'][epoch]:.4f}  "
+            f"validation accuracy {history['validation_accuracy'][epoch]:.4f}  "
+            f"seconds {history['seconds'][epoch]:.4f}"
+        )
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_gets_a_bar_over_all_steps_too(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    fit(epochs=4)
+    text = terminal.getvalue()
+    assert "/12 [" in text
+    assert text.count("epoch ") == 4
+    assert text.endswith("\r")  # the bar is wiped
+
+
+def test_the_bar_is_closed_when_training_fails(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with pytest.raises(NonFiniteError):
+        Network([Dense(3)]).fit(X, LABELS, loss="cross_entropy", optimizer=Stumble(at=1))
+    assert terminal.getvalue().endswith("\r")
