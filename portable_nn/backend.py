@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import warnings
 from collections.abc import Mapping, MutableMapping
 from functools import lru_cache
@@ -142,4 +143,5 @@ def _device(xp: Namespace, name: str) -> Any:
     """The namespace's device whose text names ``name``, else the name itself."""
     with warnings.catch_warnings(action="ignore"):  # torch: a device type it deprecates
         devices = xp.__array_namespace_info__().devices()
-    return next((device for device in devices if name in str(device)), name)
+    word = re.compile(rf"\b{re.escape(name)}\b")
+    return next((device for device in devices if word.search(str(device))), name)

@@ -41,6 +41,8 @@ def cast(host: HostArray, dtype: str, name: str) -> HostArray:
 
 
 def _host(given: Any, name: str) -> HostArray:
+    if np.ma.is_masked(given):
+        raise DataError(f"{name} has masked values; remove or fill them.")
     try:
         return to_host(given)
     except (ValueError, TypeError, BufferError, RuntimeError) as error:
@@ -59,13 +61,22 @@ def numeric(host: HostArray, name: str) -> None:
 def targets(y: Any, rows: int, name: str = "y") -> HostArray:
     """``y`` as a host array with one entry a row of ``x``."""
     host = _host(y, name)
-    if host.dtype == object and all(isinstance(label, str) for label in host.flat):
-        host = host.astype(str)  # how tables hold text
+    if host.dtype == object:
+        host = _labels(host, name)
     if host.ndim == 0 or len(host) != rows:
         raise ShapeError(f"x has {rows} rows; got {name} {host.shape}.")
     if host.dtype.kind == "f":
         numeric(host, name)
     return host
+
+
+def _labels(host: HostArray, name: str) -> HostArray:
+    """Text or whole numbers out of an array of objects, which is how tables hold labels."""
+    for kind in (str, int):
+        if all(isinstance(label, kind) for label in host.flat):
+            labels: HostArray = host.astype(kind)
+            return labels
+    raise DataError(f"{name} mixes kinds of objects; give text only, or whole numbers only.")
 
 
 def weights(weight: Any, rows: int) -> HostArray:
@@ -77,7 +88,8 @@ def weights(weight: Any, rows: int) -> HostArray:
     host = host.astype(np.float64)
     if host.ndim != 1 or (host < 0.0).any() or not host.any():
         raise DataError("sample_weight is (n,), not negative, and not zero everywhere.")
-    return host
+    ratios: HostArray = host / host.max()  # only they count, and they fit any dtype
+    return ratios
 
 
 def count(value: Any, name: str) -> int:

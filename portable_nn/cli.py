@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.command(arguments)
     except BackendError as error:
         return _stopped(str(error), 2)
-    except PortableNNError as error:
+    except (PortableNNError, MemoryError) as error:
         return _stopped(str(error), 1)
     except KeyboardInterrupt:
         return _stopped("interrupted", 130)

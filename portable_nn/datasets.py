@@ -41,6 +41,7 @@ def split(
     ``test`` is the fraction of the rows for the test part, in (0, 1), rounded to a row. The
     rows drawn depend on the seed and the number of rows only.
     """
+    x, y = np.asarray(x), np.asarray(y)
     if len(x) != len(y):
         raise DataError(f"x and y need the same number of rows; got {len(x)} and {len(y)}.")
     if not 0.0 < test < 1.0:

@@ -8,7 +8,7 @@ different plans over the same parameters.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Protocol
 
@@ -49,8 +49,8 @@ class Dense:
 
     out_features: int
     use_bias: bool = True
-    weight: Initializer = glorot_uniform
-    bias: Initializer = zeros
+    weight: Initializer = field(default=glorot_uniform, repr=False)
+    bias: Initializer = field(default=zeros, repr=False)
 
     def __post_init__(self) -> None:
         size = self.out_features

@@ -16,9 +16,9 @@ from portable_nn.plan import Data, PlanBuilder
 from portable_nn.targets import Binary, Labels, Numbers, Targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Loss:
-    """Base of a loss that is one kernel; its fields are the kernel's attributes.
+    """Base of a loss that is one kernel; its dataclass fields are the kernel's attributes.
 
     ``targets`` is the kind of ``y``; ``link`` the activation whose input the kernel takes.
     """

@@ -19,8 +19,10 @@ def accuracy(y: HostArray, predictions: HostArray) -> float:
 def r2(y: HostArray, predictions: HostArray) -> float:
     """``1 - sum (y - p)^2 / sum (y - mean y)^2``, averaged over columns, in float64.
 
-    A constant column counts 1 if predicted exactly, else 0.
+    A constant column counts 1 if predicted exactly, else 0; of a single row it is NaN.
     """
+    if len(y) < 2:
+        return float("nan")
     y, predictions = y.astype(np.float64), predictions.astype(np.float64)
     residual = np.sum((y - predictions) ** 2, axis=0)
     total = np.sum((y - y.mean(axis=0)) ** 2, axis=0)

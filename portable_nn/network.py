@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy, deepcopy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from portable_nn import checks
 from portable_nn.activations import ACTIVATIONS, Activation, Identity
 from portable_nn.backend import Backend, get_backend
-from portable_nn.errors import DataError, NetworkError, NotFittedError, PortableNNError, ShapeError
+from portable_nn.errors import DataError, NetworkError, NotFittedError, ShapeError
 from portable_nn.layers import Dense, Layer, chain
 from portable_nn.losses import LOSSES, Loss
 from portable_nn.optimizers import OPTIMIZERS, Adam, Optimizer
@@ -62,6 +63,8 @@ class Network:
     """
 
     def __init__(self, layers: Sequence[Layer], dtype: str = "float32") -> None:
+        if not isinstance(layers, Iterable):
+            raise NetworkError(f"layers come in a list; got {layers!r}.")
         self.layers = tuple(layers)
         for layer in self.layers:
             if isinstance(layer, type) or not hasattr(layer, "forward"):
@@ -104,6 +107,8 @@ class Network:
         last = self._fitted
         loss = last.loss if loss is None and last else loss
         features = last.features if features is None and last else features
+        if features is not None:
+            checks.count(features, "features")
         optimizer = (last.optimizer if last else Adam()) if optimizer is None else optimizer
         if features is None or loss is None:
             raise NetworkError("before a fit, say plan(loss=..., features=...).")
@@ -117,6 +122,11 @@ class Network:
         builder = PlanBuilder(mode, self.dtype)
         layers = self._before_link(loss)
         z = chain(builder, layers, builder.data("x", features), mode)
+        if loss.link is not None and builder.written_by(z) is loss.link.kernel:
+            raise NetworkError(
+                f"{type(loss).__name__} has {loss.link.__name__} built in; here it would be "
+                f"applied twice."
+            )
         if mode != "train":
             link = loss.link() if loss.link is not None else Identity()
             builder.outputs["output"] = link.forward(builder, z, mode)
@@ -180,7 +190,8 @@ class Network:
         validation : (x, y)
             Measured after each epoch; never trained on.
         sample_weight : (n,) not negative
-            Weight of each row in the loss; 0 is as good as removing the row.
+            Weight of each row in loss and gradient, relative to the others; a row of weight
+            0 counts for nothing there, but keeps its place in a batch.
         shuffle
             New order every epoch; False keeps the order given.
         seed
@@ -216,10 +227,10 @@ class Network:
             warm_start=warm_start,
         )
         before = self._fitted
-        rows = training.open(x, y, sample_weight)
         try:
+            rows = training.open(x, y, sample_weight)
             check = None if validation is None else self._validation(validation)
-        except PortableNNError:
+        except BaseException:
             self._fitted = before  # a mistake at the door costs nothing
             raise
         size = len(rows.x) if batch_size is None else batch_size
@@ -260,6 +271,8 @@ class Network:
         chosen, step_by, place = _loss(loss), _optimizer(optimizer), get_backend(backend)
 
         def opener(x: Any, y: Any, sample_weight: Any, session: Session | None) -> Opened:
+            if session is not None and self._known().session is not session:
+                raise NetworkError("a later fit or start has taken this network over.")
             known = self._fitted if session is not None or warm_start else None
             host = checks.table(x, self.dtype, known.features if known else None)
             plan = self.plan(chosen, step_by, features=host.shape[1])
@@ -299,7 +312,9 @@ class Network:
     def _values(self, backend: Backend, plan: Plan) -> dict[str, Any]:
         """Copy the parameters and state that the plan needs to a backend."""
         source = self._known().session
-        names = [b.name for b in plan.of_kind("parameter", "state") if b.name in source.state]
+        read = [name for section in plan.sections[:1] for name in plan.reads(section)]
+        kept = {buffer.name for buffer in plan.of_kind("parameter", "state")}.intersection(read)
+        names = [name for name in kept if name in source.state]
         host = {name: source.backend.to_host(source.state[name]) for name in names}
         return {name: backend.asarray(value, self.dtype) for name, value in host.items()}
 
@@ -318,6 +333,11 @@ class Network:
         session = self._known().session
         names = [buffer.name for buffer in self.plan(mode="predict").of_kind("parameter")]
         return {name: session.backend.to_host(session.state[name]) for name in names}
+
+    @property
+    def classes(self) -> HostArray:
+        """The classes in the order of the columns of ``predict_proba``."""
+        return self._known().targets.labels()
 
     @property
     def backend(self) -> Backend:
@@ -361,6 +381,14 @@ class Network:
             raise NotFittedError("this network has no parameters yet; call fit first.")
         return self._fitted
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        """A network of its own, with the parameters as they stand now; for "the best so far"."""
+        twin = copy(self)
+        twin.history = deepcopy(self.history, memo)
+        if self._fitted is not None:
+            twin._fitted = replace(self._fitted, session=self._fitted.session.copy())
+        return twin
+
     def __repr__(self) -> str:
         return f"Network({list(self.layers)!r}, dtype={self.dtype!r})"
 
@@ -370,6 +398,8 @@ def mlp(hidden: Sequence[int], *, outputs: int, activation: str = "relu") -> lis
 
     ``Network(mlp([128, 64], outputs=10))``. No hidden size makes a perceptron.
     """
+    if not isinstance(hidden, Iterable):
+        raise NetworkError(f"hidden sizes come in a list, such as [16]; got {hidden!r}.")
     if activation not in ACTIVATIONS:
         raise NetworkError(f"activation is one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
     layers: list[Layer] = []
@@ -394,5 +424,6 @@ def _optimizer(given: Optimizer | str) -> Optimizer:
 def _named(name: Any, table: Mapping[str, Callable[[], T]], what: str) -> T:
     """What a name stands for."""
     if not isinstance(name, str) or name not in table:
-        raise NetworkError(f"{what} is one of {', '.join(table)}, or an object; got {name!r}.")
+        known = f"one of {', '.join(table)}, or a {what.capitalize()} object"
+        raise NetworkError(f"{what} is {known}; got {name!r}.")
     return table[name]()

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from portable_nn.errors import BackendError
+from portable_nn.errors import BackendError, ShapeError
 from portable_nn.plan import Plan
 from portable_nn.typing import Array, Namespace
 
@@ -49,9 +49,13 @@ class ReferenceStep:
     """A plan bound to state that it shares with every other step started on that state."""
 
     def __init__(
-        self, plan: Plan, state: MutableMapping[str, Any], sections: Mapping[str, Section]
+        self,
+        plan: Plan,
+        xp: Namespace,
+        state: MutableMapping[str, Any],
+        sections: Mapping[str, Section],
     ) -> None:
-        self._state, self._sections = state, sections
+        self._xp, self._state, self._sections = xp, state, sections
         self._reads = {name: plan.reads(name) for name in sections}
         self._values: dict[str, Any] = {}
 
@@ -65,12 +69,18 @@ class ReferenceStep:
                 (self._state if key in self._state else self._values)[key] = value
 
     def read(self, name: str) -> Any:
-        """A parameter, a state, or a value the plan keeps, as an array of the backend."""
-        return self._state[name] if name in self._state else self._values[name]
+        """A copy of a parameter, a state, or a value the plan keeps."""
+        return self._xp.asarray(self._held(name)[name], copy=True)
 
     def write(self, name: str, value: Any) -> None:
-        """Set a parameter, a state, or a kept value (a gradient, say) to a backend array."""
-        (self._state if name in self._state else self._values)[name] = value
+        """Set a parameter, a state, or a kept value (a gradient, say), in its own dtype."""
+        held = self._held(name)
+        same_shape(name, held[name], value)
+        held[name] = self._xp.astype(value, held[name].dtype)
+
+    def _held(self, name: str) -> MutableMapping[str, Any]:
+        """Where the array of this name is; a ``KeyError`` if it is not kept."""
+        return self._state if name in self._state else self._values
 
 
 class Reference:
@@ -100,6 +110,7 @@ class Reference:
         here = getattr(xp.zeros((), device=device), "device", info.default_device())
         self.device = here if device is None else device
         self._dtypes = dict(info.dtypes(device=device, kind=("real floating", "integral")))
+        self._sections = lru_cache(maxsize=16)(self._compiled)  # compiling may take seconds
         indexing = info.default_dtypes(device=device)["indexing"]
         self._index = next(key for key, dtype in self._dtypes.items() if dtype == indexing)
 
@@ -127,10 +138,10 @@ class Reference:
 
     def start(self, plan: Plan, state: MutableMapping[str, Any], n: int) -> ReferenceStep:
         """Bind a plan to ``state``; the meanings take their sizes from the arrays, not ``n``."""
-        sections = {
-            name: self._compile(partial(run, plan, name, self.xp)) for name in plan.sections
-        }
-        return ReferenceStep(plan, state, sections)
+        return ReferenceStep(plan, self.xp, state, self._sections(plan))
+
+    def _compiled(self, plan: Plan) -> dict[str, Section]:
+        return {name: self._compile(partial(run, plan, name, self.xp)) for name in plan.sections}
 
     def synchronize(self) -> None:
         """Wait for the work queued so far: device queues are worked off in order."""
@@ -138,6 +149,12 @@ class Reference:
 
     def __repr__(self) -> str:
         return f"<{self.name} on {self.device}>"
+
+
+def same_shape(name: str, held: Any, value: Any) -> None:
+    """Raise ``ShapeError`` unless ``value`` may be written where ``held`` is."""
+    if tuple(value.shape) != tuple(held.shape):
+        raise ShapeError(f"{name} is {tuple(held.shape)}; got {tuple(value.shape)}.")
 
 
 CPU = (1, 0)  # DLPack's kDLCPU, device 0

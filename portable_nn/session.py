@@ -45,6 +45,11 @@ class Session:
         self.backend, self.state = backend, state
         self.step = lru_cache(maxsize=8)(self._start)
 
+    def copy(self) -> Session:
+        """The same values in memory of their own."""
+        asarray = self.backend.xp.asarray
+        return Session(self.backend, {k: asarray(v, copy=True) for k, v in self.state.items()})
+
     def _start(self, plan: Plan, n: int) -> Step:
         before = dict(self.state)
         step = self.backend.start(plan, self.state, n)

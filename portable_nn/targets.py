@@ -37,6 +37,9 @@ class Targets(Protocol):
     def probabilities(self, outputs: HostArray) -> HostArray:
         """A column a class, in the order of ``classes``."""
 
+    def labels(self) -> HostArray:
+        """The classes, in the order of the columns of ``probabilities``."""
+
     def score(self, y: HostArray, predictions: HostArray) -> float:
         """The metric, of ``y`` and decoded predictions."""
 
@@ -48,6 +51,11 @@ def _width(y: HostArray, outputs: int) -> None:
             f"the network has {outputs} outputs, so y must be (n, {outputs})"
             f"{' or (n,)' if outputs == 1 else ''}; got {y.shape}."
         )
+
+
+def _same_rank(y: HostArray, flat: bool) -> None:
+    if (y.ndim == 1) != flat:
+        raise ShapeError(f"y was {'(n,)' if flat else '(n, k)'} in the fit; got {y.shape}.")
 
 
 def _one_a_row(y: HostArray) -> None:
@@ -95,6 +103,7 @@ class Numbers:
 
     def encode(self, y: HostArray) -> HostArray:
         _width(y, self.outputs)
+        _same_rank(y, self.flat)
         if y.dtype.kind not in "biuf":
             raise DataError(f"this loss takes numbers as y; got dtype {y.dtype}.")
         return y.reshape(len(y), -1)
@@ -104,6 +113,9 @@ class Numbers:
 
     def probabilities(self, outputs: HostArray) -> HostArray:
         raise DataError("this network predicts numbers, which have no class probabilities.")
+
+    def labels(self) -> HostArray:
+        raise DataError("this network predicts numbers, which have no classes.")
 
     def score(self, y: HostArray, predictions: HostArray) -> float:
         return r2(y, predictions)
@@ -121,14 +133,17 @@ class Labels:
     def learn(cls, y: HostArray, outputs: int) -> Labels:
         _one_a_row(y)
         if y.dtype.kind not in "biuUS":
-            raise DataError(f"labels are integers or strings; got dtype {y.dtype}.")
+            hint = " (y.astype(int)?)" if y.dtype.kind == "f" else ""
+            raise DataError(f"labels are integers or strings; got dtype {y.dtype}{hint}.")
         classes = np.unique(y)
         if y.dtype.kind in "iu" and classes[0] >= 0 and classes[-1] < outputs:
             kind = np.result_type(y.dtype, np.min_scalar_type(outputs - 1))
             classes = np.arange(outputs, dtype=kind)  # one may be missing from the training rows
         if len(classes) != outputs:
+            known = ", ".join(map(repr, classes[:10].tolist()))
             raise ShapeError(
-                f"the network has {outputs} outputs, one a class; y has {len(classes)} classes."
+                f"the network has {outputs} outputs, one a class; y has {len(classes)} classes: "
+                f"{known}{', ...' if len(classes) > 10 else ''}."
             )
         return cls(classes)
 
@@ -142,6 +157,9 @@ class Labels:
 
     def probabilities(self, outputs: HostArray) -> HostArray:
         return outputs
+
+    def labels(self) -> HostArray:
+        return self.classes
 
     def score(self, y: HostArray, predictions: HostArray) -> float:
         return _accuracy(y, predictions)
@@ -172,6 +190,7 @@ class Binary:
 
     def encode(self, y: HostArray) -> HostArray:
         _width(y, self.outputs)
+        _same_rank(y, self.flat)
         return _known(y, self.classes).reshape(len(y), -1)
 
     def decode(self, outputs: HostArray) -> HostArray:
@@ -180,6 +199,9 @@ class Binary:
 
     def probabilities(self, outputs: HostArray) -> HostArray:
         return np.concatenate([1.0 - outputs, outputs], axis=1) if self.flat else outputs
+
+    def labels(self) -> HostArray:
+        return self.classes
 
     def score(self, y: HostArray, predictions: HostArray) -> float:
         return _accuracy(y, predictions)

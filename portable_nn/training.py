@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from portable_nn.backend import Backend, Step
-from portable_nn.errors import NonFiniteError, NotFittedError
+from portable_nn.errors import DataError, NonFiniteError, NotFittedError
 from portable_nn.optimizers import Optimizer
-from portable_nn.plan import Draw, Plan, Schedule
+from portable_nn.plan import Buffer, Draw, Plan, Schedule
 from portable_nn.progress import Progress
 from portable_nn.random import DRAWS, Draws
 from portable_nn.runner import trace
@@ -35,11 +35,13 @@ if TYPE_CHECKING:
 class Batch:
     """Which rows one run of the gradient section takes.
 
-    ``rows`` (n,) indices on the device; ``scale`` () on the device, one over the total weight
-    of the whole batch; ``weight`` this part's own total weight; ``first_row`` the place of
-    its first row in the whole batch (not 0 in a micro-batch).
+    ``data`` are the rows it is cut from; ``rows`` (n,) indices on the device; ``scale`` () on
+    the device, one over the total weight of the whole batch; ``weight`` this part's own total
+    weight; ``first_row`` the place of its first row in the whole batch (not 0 in a
+    micro-batch).
     """
 
+    data: Rows
     rows: Array
     n: int
     scale: Array
@@ -56,7 +58,7 @@ class Training:
     """The training loop laid open: ``batches``, ``gradient``, look or change, ``update``.
 
     Made by ``Network.start``. The network's own parameters are trained: it predicts with
-    them as they stand.
+    them as they stand, until a later ``fit`` or ``start`` gives it others.
 
     Attributes
     ----------
@@ -75,6 +77,8 @@ class Training:
         self._current: Step | None = None
         self._table: Array | None = None
         self._table_starts, self._epoch_steps = 0, 1
+        self._draws: list[tuple[Buffer, Draw]] = []
+        self._scheduled: list[str] = []
 
     @property
     def plan(self) -> Plan:
@@ -99,6 +103,9 @@ class Training:
             session = self._opened[1] if self._opened is not None else None
             self._opened, self._given = self._opener(*given, session), given
             self.session.bind(self.plan, self._opened[2])
+            fed = self.plan.of_kind("fed")
+            self._draws = [(b, b.source) for b in fed if isinstance(b.source, Draw)]
+            self._scheduled = [b.name for b in fed if isinstance(b.source, Schedule)]
         return self._open[2]
 
     def batches(
@@ -107,7 +114,8 @@ class Training:
         """The batches of epoch 0, 1, ...; the order depends on seed, epoch and row count.
 
         The last batch is short when the rows do not divide. ``shuffle=False`` keeps the
-        order given.
+        order given. Data is copied when its objects are first seen: what is changed in place
+        afterwards is not noticed, so give changed data as a new array.
         """
         rows = self.open(x, y, sample_weight)
         backend, total = self.session.backend, len(rows.x)
@@ -121,7 +129,7 @@ class Training:
         indices, scale = backend.asarray(order, "index"), backend.asarray(scales, self.plan.dtype)
         for k, start in enumerate(starts.tolist()):
             stop = min(start + size, total)
-            yield Batch(indices[start:stop], stop - start, scale[k], float(weights[k]))
+            yield Batch(rows, indices[start:stop], stop - start, scale[k], float(weights[k]))
 
     def gradient(self, batch: Batch) -> Array:
         """Forward, loss and backward; returns the loss () on the device."""
@@ -142,9 +150,24 @@ class Training:
         return self.read(self.plan.outputs["loss"])
 
     def read(self, name: str) -> Array:
-        """A parameter, state, gradient or the loss, by its name in the plan; a device array."""
+        """A copy of a parameter, state, gradient or the loss, by its name in the plan.
+
+        An array of the backend. Other buffers do not outlive a step: see ``trace``.
+        """
         value: Array = self._step().read(name)
         return value
+
+    def trace(self, batch: Batch) -> dict[str, HostArray]:
+        """Every buffer of a gradient step on the host, by name, computed by the meanings.
+
+        Nothing is changed; the draws are those of the next update.
+        """
+        backend = self.session.backend
+        known = {**self.session.state, **self._fed(batch)}
+        arrays = {name: known[name] for name in self.plan.reads("gradient")}
+        with np.errstate(all="ignore"):
+            found = trace(self.plan, "gradient", backend.xp, arrays)
+        return {name: backend.to_host(value) for name, value in found.items()}
 
     def write(self, name: str, value: Array) -> None:
         """Set a parameter, state or gradient between ``gradient`` and ``update``."""
@@ -156,14 +179,14 @@ class Training:
         return self._current
 
     def _fed(self, batch: Batch) -> dict[str, Array]:
+        if batch.data is not self._open[2]:
+            raise DataError("this batch is of other data than batches(x, y) saw last.")
         fed = {"rows": batch.rows, "scale": batch.scale}
-        for buffer in self.plan.of_kind("fed"):
-            if isinstance(buffer.source, Draw):
-                draw = buffer.source
-                draws = Draws(self._seed, draw.purpose, draw.stream, self.updates + 1)
-                columns = buffer.bound({"n": batch.n})[-1]
-                mask = DRAWS[draw.purpose](draws, batch.n, columns, draw.rate, batch.first_row)
-                fed[buffer.name] = self.session.backend.asarray(mask, self.plan.dtype)
+        for buffer, draw in self._draws:
+            draws = Draws(self._seed, draw.purpose, draw.stream, self.updates + 1)
+            columns = buffer.bound({"n": batch.n})[-1]
+            mask = DRAWS[draw.purpose](draws, batch.n, columns, draw.rate, batch.first_row)
+            fed[buffer.name] = self.session.backend.asarray(mask, self.plan.dtype)
         return fed
 
     def _hyperparameters(self) -> dict[str, Array]:
@@ -174,21 +197,7 @@ class Training:
             steps = range(self.updates + 1, self.updates + 1 + self._epoch_steps)
             table = [list(self._optimizer.hyperparameters(step).values()) for step in steps]
             self._table = self.session.backend.asarray(table, self.plan.dtype)
-        names = [b.name for b in self.plan.of_kind("fed") if isinstance(b.source, Schedule)]
-        return {name: self._table[row, column] for column, name in enumerate(names)}
-
-    def culprit(self, batch: Batch) -> str:
-        """The first buffer of a gradient step that is not finite, found through the meanings."""
-        plan, backend = self.plan, self.session.backend
-        known = {**self.session.state, **self._fed(batch)}
-        arrays = {name: known[name] for name in plan.reads("gradient")}
-        writers = {name: call.kernel.name for call in plan.calls for name in call.outputs}
-        with np.errstate(all="ignore"):
-            found = trace(plan, "gradient", backend.xp, arrays)
-        for name, value in found.items():
-            if not np.isfinite(backend.to_host(value)).all():
-                return f"{name}, from {writers[name]}" if name in writers else name
-        return "the loss"
+        return {name: self._table[row, k] for k, name in enumerate(self._scheduled)}
 
 
 History = dict[str, list[float]]
@@ -227,6 +236,7 @@ def fit(
             entry = {"loss": float(log @ weights / np.sum(weights))}
             if validation is not None:
                 entry |= validation.measure(training.session)
+            training.session.backend.synchronize()
             entry["seconds"] = perf_counter() - began
             for name, value in entry.items():
                 history.setdefault(name, []).append(value)
@@ -268,12 +278,21 @@ def _explain(
         if index == failed:
             break
         training.step(batch)
-    culprit = training.culprit(batch)
+    culprit = _culprit(training, batch)
     _restore(training, before)
     return NonFiniteError(
         f"the loss became {log[failed]} in epoch {epoch + 1}, step {failed + 1}; the first value "
         f"that is not finite is {culprit}. {ADVICE} {RESTORED}"
     )
+
+
+def _culprit(training: Training, batch: Batch) -> str:
+    """The first buffer of a gradient step that is not finite, and the kernel that wrote it."""
+    writers = {name: call.kernel.name for call in training.plan.calls for name in call.outputs}
+    for name, value in training.trace(batch).items():
+        if not np.isfinite(value).all():
+            return f"{name}, from {writers[name]}" if name in writers else name
+    return "the loss"
 
 
 def _not_finite(training: Training) -> str | None:

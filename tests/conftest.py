@@ -1,6 +1,7 @@
 """The one ``backend`` fixture, and a summary that counts the ways that were skipped."""
 
 import os
+from collections import Counter
 
 os.environ["JAX_ENABLE_X64"] = "1"  # before anything imports jax: float64 is tested too
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # on small matrices threads get in the way
@@ -22,9 +23,13 @@ def backend(request):
 
 
 def pytest_terminal_summary(terminalreporter):
-    if not ways.opened and not ways.missing:
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    if not ways.opened and not reasons:
         return
     terminalreporter.section("ways of running a plan")
     terminalreporter.line(f"tested: {', '.join(ways.opened) or 'none'}")
-    for name, reason in ways.missing.items():
-        terminalreporter.line(f"NOT TESTED {name}: {reason}", yellow=True)
+    for reason, count in reasons.items():
+        terminalreporter.line(f"NOT TESTED ({count} skipped) {reason}", yellow=True)

@@ -212,7 +212,7 @@ def test_other_data_in_between():
     for part in (first, second, first):
         (batch,) = training.batches(X[part], names[part], epoch=0, shuffle=False)
         training.step(batch)
-        joined.step(replace(batch, rows=whole.rows[part]))
+        joined.step(replace(batch, data=whole.data, rows=whole.rows[part]))
     assert_equal(values(training), values(joined))
     assert set(network.predict(X)) <= {"a", "b", "c"}
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import array_api_compat.numpy
 import numpy as np
 
 from portable_nn.errors import BackendError
 from portable_nn.plan import Plan
+from portable_nn.runner import same_shape
 from portable_nn_numpy.lowering import Op, Scratch, lower
-from portable_nn_numpy.memory import HostArray, Memory
+from portable_nn_numpy.memory import DTYPES, Memory
 
-DTYPES = {"float32": np.float32, "float64": np.float64, "index": np.int64}
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
 
 
 class NumPyBackend:
@@ -72,6 +74,7 @@ class NumPyStep:
 
     def write(self, name: str, value: Any) -> None:
         """Overwrite a parameter, a state, or a kept value (a gradient, say)."""
+        same_shape(name, self._open[name], value)
         np.copyto(self._open[name], value)
 
 

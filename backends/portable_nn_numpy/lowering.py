@@ -9,14 +9,17 @@ meaning and copies the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import array_api_compat.numpy as xp
 import numpy as np
 
 from portable_nn import kernels
-from portable_nn_numpy.memory import BoundCall, HostArray
+from portable_nn_numpy.memory import BoundCall
+
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
 
 Op = tuple[Callable[..., Any], tuple[Any, ...]]
 Lowering = Callable[..., list[Op]]
@@ -47,20 +50,25 @@ class Scratch:
 
 
 def lower(call: BoundCall, scratch: Scratch) -> list[Op]:
-    """The bound functions of one call."""
+    """The bound functions of one call; matrices only, a leading axis is for the meanings."""
     scratch.restart()
     lowering = LOWERINGS.get(call.kernel)
-    if lowering is None:
+    if lowering is None or any(array.ndim > 2 for array in call.inputs):
         return [(_by_meaning, (call,))]
     return lowering(scratch, *call.inputs, *call.outputs, **call.attributes)
 
 
 def _by_meaning(call: BoundCall) -> None:
-    outputs = call.kernel.meaning(xp, *call.inputs, **call.attributes)
-    for place, value in zip(
-        call.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=True
-    ):
+    values = call.kernel.meaning(xp, *call.inputs, **call.attributes)
+    values = values if isinstance(values, tuple) else (values,)
+    # An output may be an input as it is, which the copy of an earlier output would overwrite.
+    values = [np.array(v) if _shares(v, call.outputs) else v for v in values]
+    for place, value in zip(call.outputs, values, strict=True):
         np.copyto(place, value)
+
+
+def _shares(value: HostArray, arrays: Sequence[HostArray]) -> bool:
+    return any(np.may_share_memory(value, array) for array in arrays)
 
 
 def take_rows(new: Scratch, data: HostArray, index: HostArray, out: HostArray) -> list[Op]:

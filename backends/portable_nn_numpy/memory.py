@@ -11,14 +11,17 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from portable_nn.kernels import Call, Kernel
 from portable_nn.plan import Buffer, Plan
 
-HostArray = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
+
+DTYPES = {"float32": np.float32, "float64": np.float64, "index": np.int64}
 ALIGNMENT = 64  # bytes: one cache line
 
 
@@ -41,14 +44,15 @@ class Memory:
 
     def __init__(self, plan: Plan, state: MutableMapping[str, Any], n: int) -> None:
         self._plan, self._state, self._sizes = plan, state, {"n": n}
-        self._dtypes = {"float": np.dtype(plan.dtype), "index": np.dtype(np.int64)}
+        self._dtypes = {
+            "float": np.dtype(DTYPES[plan.dtype]),
+            "index": np.dtype(DTYPES["index"]),
+        }
         self.arrays: dict[str, HostArray] = {}
         self._groups = _groups(plan)
         self._flat = {id(group[-1]): self._lay_out(group) for group in self._groups}
         for buffer in plan.of_kind("parameter", "state", "fed"):
-            if buffer.name not in self.arrays:
-                held = state.get(buffer.name)
-                self.arrays[buffer.name] = self._new(buffer) if held is None else held
+            self.arrays.setdefault(buffer.name, self._held(buffer))
         self._share_arena()
 
     def merged(self, section: str) -> Iterable[BoundCall]:
@@ -60,14 +64,19 @@ class Memory:
         for call in self._plan.section(section):
             if id(call) in self._flat:
                 inputs = self._flat[id(call)]
-                outputs = [inputs[source] for _, source in sorted(call.kernel.donates)]
+                donors = [self._plan.donated[name] for name in call.outputs]
+                outputs = [inputs[call.inputs.index(name)] for name in donors]
                 yield BoundCall(call.kernel, inputs, outputs, dict(call.attributes))
             elif id(call) not in grouped:
                 inputs = [self.arrays[name] for name in call.inputs]
                 outputs = [self.arrays[name] for name in call.outputs]
                 yield BoundCall(call.kernel, inputs, outputs, dict(call.attributes))
 
-    def _new(self, buffer: Buffer) -> HostArray:
+    def _held(self, buffer: Buffer) -> HostArray:
+        """What ``state`` holds under this name, else new memory."""
+        if buffer.name in self._state:
+            held: HostArray = self._state[buffer.name]
+            return held
         return np.empty(buffer.bound(self._sizes), self._dtypes[buffer.dtype])
 
     def _lay_out(self, group: Sequence[Call]) -> list[HostArray]:
@@ -76,19 +85,19 @@ class Memory:
         for names in zip(*[call.inputs for call in group], strict=True):
             buffers = [self._plan.buffers[name] for name in names]
             if names[0] in scalars:
-                self.arrays.setdefault(names[0], self._new(buffers[0]))
+                self.arrays.setdefault(names[0], self._held(buffers[0]))
                 flat.append(self.arrays[names[0]])
             else:
                 flat.append(self._side_by_side(buffers))
         for call in group:
-            for output, source in call.kernel.donates:
-                self.arrays[call.outputs[output]] = self.arrays[call.inputs[source]]
+            for name in call.outputs:
+                self.arrays[name] = self.arrays[self._plan.donated[name]]
         return flat
 
     def _side_by_side(self, buffers: Sequence[Buffer]) -> HostArray:
         """A flat array of these buffers in order; what is in ``state`` keeps its values."""
         names = [buffer.name for buffer in buffers]
-        held = [self._state[b.name] if b.name in self._state else self._new(b) for b in buffers]
+        held = [self._held(buffer) for buffer in buffers]
         flat = _adjacent(held)
         if flat is None:
             flat = np.concatenate([array.reshape(-1) for array in held])
@@ -174,7 +183,7 @@ def _groups(plan: Plan) -> list[list[Call]]:
         in_place = all(name in plan.donated and name not in used for name in call.outputs)
         sized = all(plan.buffers[name].shape != () for name in call.outputs)
         if call.kernel.elementwise and own and in_place and sized and not fed:
-            groups[call.kernel, scalars, tuple(call.attributes.items())].append(call)
+            groups[call.kernel, scalars, repr(call.attributes)].append(call)
     return list(groups.values())
 
 

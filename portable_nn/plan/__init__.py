@@ -6,10 +6,9 @@ run it. ``print(plan)`` is a table in the four steps of a backpropagation tutori
 
 from portable_nn.plan._buffers import Buffer, Data, Draw, Initial, Initializer, Schedule, Source
 from portable_nn.plan._builder import PlanBuilder
-from portable_nn.plan._plan import SECTIONS, Plan
+from portable_nn.plan._plan import Plan
 
 __all__ = [
-    "SECTIONS",
     "Buffer",
     "Data",
     "Draw",

@@ -56,6 +56,10 @@ class PlanBuilder:
         """Shape of a buffer; sizes not yet known are names."""
         return self._buffers[name].shape
 
+    def written_by(self, name: str) -> Kernel | None:
+        """The kernel that writes a buffer; None for what is given."""
+        return next((call.kernel for call in self._calls if name in call.outputs), None)
+
     def features(self, name: str) -> int:
         """Size of a buffer's last axis."""
         return int(self.shape(name)[-1])
@@ -77,14 +81,25 @@ class PlanBuilder:
 
     def state(self, name: str, shape: Shape, initializer: Initializer) -> str:
         """An array of the current layer or optimizer that changes only by ``carry``."""
-        return self.buffer(self._local(name), shape, "state", source=Initial(initializer))
+        self._counts["state streams"] += 1
+        # Far from the streams of parameters, which adding a state must not move.
+        source = Initial(initializer, (1 << 32) + self._counts["state streams"])
+        return self.buffer(self._local(name), shape, "state", source=source)
 
     def fed(self, name: str, shape: Shape, source: Source, **fields: Any) -> str:
         """An array filled from outside before the step, by ``source``."""
         return self.buffer(name, shape, "fed", source=source, **fields)
 
     def draw(self, purpose: str, x: str, rate: float) -> str:
-        """Random numbers shaped as ``x``, drawn anew for every update, in a stream of their own."""
+        """Random numbers shaped as ``x``, drawn anew for every update, in a stream of their own.
+
+        In training only, and one for each row and feature: ``x`` is (n, k).
+        """
+        if self.mode != "train" or len(self.shape(x)) != 2 or self.shape(x)[0] != "n":
+            raise NetworkError(
+                f"{purpose} is drawn in training, for rows (n, k); got mode {self.mode!r} and "
+                f"shape {self.shape(x)}."
+            )
         self._counts[purpose + " streams"] += 1
         source = Draw(purpose, self._counts[purpose + " streams"] - 1, rate)
         return self.fed(self._local("draw"), self.shape(x), source)
@@ -157,6 +172,11 @@ class PlanBuilder:
                     f"{call.kernel.name} has no backward rule, but parameters before it are to "
                     f"be trained; give the kernel one."
                 )
+            if loss in call.outputs and len(call.outputs) < 2:
+                raise NetworkError(
+                    f"{call.kernel.name} wrote the loss without its gradient; the loss is "
+                    f"written by a kernel made with loss_kernel."
+                )
             for gradient in call.kernel.backward(call, grads):
                 if any(needed[position] for position in gradient.of):
                     self._share(shares, call, gradient)
@@ -178,6 +198,11 @@ class PlanBuilder:
             names = [f"grad_{name}" for name in of]
             grads = self.emit(gradient.kernel, *grads, names=names, **gradient.attributes)
         for name, grad in zip(of, grads, strict=True):
+            if self.shape(grad) != self.shape(name):
+                raise NetworkError(
+                    f"{name} is {self.shape(name)}, but the gradient that {call.kernel.name} "
+                    f"gives it is {self.shape(grad)}."
+                )
             shares[name].append(grad)
 
     def _total(self, shares: Mapping[str, list[str]], name: str) -> str | None:

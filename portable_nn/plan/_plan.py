@@ -96,7 +96,9 @@ class Plan:
                 dead = self.last_read[name] == index and call.inputs.count(name) == 1
                 mine = buffer.kind == "value" or carry.get(name) == output
                 into = self.buffers[output]
-                if dead and mine and (buffer.shape, buffer.dtype) == (into.shape, into.dtype):
+                alike = (buffer.shape, buffer.dtype) == (into.shape, into.dtype)
+                free = output not in taken and name not in taken.values()
+                if dead and mine and alike and free:
                     taken[output] = name
         return taken
 

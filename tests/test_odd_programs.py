@@ -1,0 +1,374 @@
+"""Programs off the beaten track, each of which once gave a wrong number without a word."""
+
+from contextlib import suppress
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import ways
+
+from portable_nn import (
+    SGD,
+    Adam,
+    DataError,
+    Dense,
+    Dropout,
+    Identity,
+    Network,
+    NetworkError,
+    NonFiniteError,
+    ShapeError,
+    Softmax,
+    Tanh,
+    kernels,
+)
+from portable_nn.initializers import he_normal, ones
+from portable_nn.kernels import Gradient, kernel
+from portable_nn.losses import Loss
+
+GENERATOR = np.random.default_rng(3)
+X = GENERATOR.standard_normal((24, 5))
+Y = GENERATOR.standard_normal((24, 2))
+LABELS = GENERATOR.integers(0, 3, 24)
+QUIET = {"progress": False, "epochs": 2, "batch_size": 8}
+
+
+def both(layers, optimizer=None, loss="half_squared_error", y=Y):
+    """Parameters after two epochs, on the lowered NumPy and through the meanings."""
+    found = []
+    for name in ("numpy", "numpy-reference"):
+        network = Network(layers, dtype="float64")
+        options = {"loss": loss, "optimizer": optimizer or SGD(0.1), "backend": ways.open_way(name)}
+        found.append(network.fit(X, y, **options, **QUIET).parameters)
+    return found
+
+
+def assert_alike(lowered, reference):
+    for name, value in reference.items():
+        # Six steps whose sums of a few dozen terms differ in order.
+        np.testing.assert_allclose(lowered[name], value, rtol=0.0, atol=1e-12, err_msg=name)
+
+
+# -- memory --------------------------------------------------------------------------------
+
+
+@kernel(shapes=lambda p, grad, old, rate: (p, p), donates=((0, 0), (1, 2)))
+def move_and_remember(xp, p, grad, old, rate):
+    return p - (grad + 0.1 * (p - old)) * rate, p
+
+
+@kernel(shapes=lambda factor: (factor,), donates=((0, 0),))
+def halve(xp, factor):
+    return factor * 0.5
+
+
+@kernel(shapes=lambda p, grad, factor, rate: (p,), donates=((0, 0),), elementwise=True)
+def scaled_step(xp, p, grad, factor, rate):
+    return p - grad * rate * factor
+
+
+class Remember:
+    """The second output is the first input as it was: neither may overwrite the other."""
+
+    def hyperparameters(self, step):
+        return {"rate": 0.1}
+
+    def update(self, builder, parameter, grad, hyper):
+        old = builder.state(f"old.{parameter}", builder.shape(parameter), ones)
+        builder.assign([parameter, old], move_and_remember, parameter, grad, old, *hyper)
+
+
+class Cooling:
+    """A 0-d state that all updates read, and that a call of its own halves."""
+
+    def hyperparameters(self, step):
+        return {"rate": 0.1}
+
+    def update(self, builder, parameter, grad, hyper):
+        if not hasattr(builder, "factor"):
+            builder.factor = builder.state("factor", (), lambda draws, shape: np.full(shape, 0.37))
+            builder.next_factor = builder.call(halve, builder.factor)
+            builder.carry(builder.factor, builder.next_factor)
+        builder.assign([parameter], scaled_step, parameter, grad, builder.factor, *hyper)
+
+
+@pytest.mark.parametrize("optimizer", [Remember(), Cooling()], ids=["remember", "cooling"])
+def test_updates_that_share_or_pass_on_what_they_read(optimizer):
+    assert_alike(*both([Dense(4), Tanh(), Dense(2)], optimizer))
+
+
+@kernel(shapes=lambda grad, *others: (grad,))
+def circle_backward(xp, grad_sin, grad_cos, sin, cos):
+    return grad_sin * cos - grad_cos * sin
+
+
+@kernel(
+    shapes=lambda x: (x, x),
+    donates=((0, 0), (1, 0), (0, 0)),
+    backward=lambda call, grads: [Gradient((0,), (*grads, *call.outputs), circle_backward)],
+)
+def circle(xp, x):
+    return xp.sin(x), xp.cos(x)
+
+
+@kernel(
+    shapes=lambda a, b: (b, a),
+    donates=((0, 0), (1, 1)),
+    backward=lambda call, grads: [Gradient((1,), (grads[0],)), Gradient((0,), (grads[1],))],
+)
+def swap(xp, a, b):
+    return b, a
+
+
+class Circle:
+    """Both outputs may overwrite the one input, which only one of them can."""
+
+    def forward(self, builder, x, mode):
+        return builder.call(kernels.multiply, *builder.emit(circle, x))
+
+
+class Swapped:
+    """Each output is the other input, and may overwrite its own."""
+
+    def forward(self, builder, x, mode):
+        a, b = builder.call(kernels.add, x, x), builder.call(kernels.multiply, x, x)
+        a, b = builder.emit(swap, a, b)
+        return builder.call(kernels.add, builder.call(kernels.tanh, a), b)
+
+
+@pytest.mark.parametrize("layer", [Circle(), Swapped()], ids=["circle", "swapped"])
+def test_donations_that_cannot_all_be_used(layer):
+    assert_alike(*both([Dense(4), layer, Dense(2)]))
+
+
+class Wide:
+    """Three networks' weights for one input: a leading axis from here on."""
+
+    def forward(self, builder, x, mode):
+        weight = builder.parameter("weight", (3, builder.features(x), 2), he_normal)
+        return builder.call(kernels.linear, x, weight)
+
+
+def test_a_leading_axis_is_left_to_the_meanings():
+    backend = ways.open_way("numpy")
+    network = Network([Wide(), Tanh()], dtype="float64")
+    plan = network.plan("half_squared_error", features=5, mode="predict")
+    state = {"wide1.weight": GENERATOR.standard_normal((3, 5, 2))}
+    step = backend.start(plan, state, 24)
+    step.run({"x": X})
+    expected = np.tanh(X @ state["wide1.weight"])
+    # Sums of five terms.
+    np.testing.assert_allclose(step.read(plan.outputs["output"]), expected, rtol=0.0, atol=1e-15)
+
+
+# -- what a plan refuses -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Dense(3), Softmax(), Softmax()],
+        [Dense(3), Softmax(), Dropout(0.0)],
+        [Dense(3), Softmax(), Dropout(0.5)],
+        [Dense(3), Softmax(), Identity(), Softmax(), Identity()],
+    ],
+    ids=["twice", "dropout 0", "dropout", "identity"],
+)
+def test_no_double_softmax(layers):
+    with pytest.raises(NetworkError, match="twice"):
+        Network(layers).fit(X, LABELS, loss="cross_entropy", **QUIET)
+
+
+class DrawsAlways:
+    def forward(self, builder, x, mode):
+        return builder.call(kernels.multiply, x, builder.draw("dropout", x, 0.5))
+
+
+class DropsWeights:
+    def forward(self, builder, x, mode):
+        weight = builder.parameter("weight", (builder.features(x), 3), he_normal)
+        mask = builder.draw("dropout", weight, 0.5) if mode == "train" else None
+        weight = builder.call(kernels.multiply, weight, mask) if mask else weight
+        return builder.call(kernels.linear, x, weight)
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ([Dense(2), DrawsAlways()], "drawn in training"),
+        ([DropsWeights(), Dense(2)], "rows"),
+        ([Dense(4), Wide()], "gradient that"),
+    ],
+    ids=["draw in prediction", "draw of a weight", "gradient of another shape"],
+)
+def test_what_a_plan_refuses(layers, words):
+    with pytest.raises(NetworkError, match=words):
+        Network(layers).fit(X, Y, loss="half_squared_error", **QUIET)
+
+
+class Projection:
+    """A random matrix that is not trained."""
+
+    def forward(self, builder, x, mode):
+        matrix = builder.state("matrix", (builder.features(x), 5), he_normal)
+        return builder.call(kernels.linear, x, matrix)
+
+
+def test_states_draw_from_streams_of_their_own():
+    layers = [Projection(), Projection(), Dense(5, weight=he_normal), Dense(2)]
+    network = Network(layers).fit(X, Y, loss="half_squared_error", optimizer=SGD(1e-9), **QUIET)
+    state = network._known().session.state
+    names = ["projection1.matrix", "projection2.matrix", "dense1.weight"]
+    first, second, trained = (np.asarray(state[name]) for name in names)
+    assert np.abs(first - second).max() > 0.1
+    assert np.abs(first - trained).max() > 0.1
+
+
+class Scaled(Loss):
+    kernel = kernels.half_squared_error
+
+    def __init__(self, factor):
+        object.__setattr__(self, "factor", factor)
+
+
+def test_losses_of_one_class_do_not_share_a_plan():
+    network = Network([Dense(2)])
+    one, other = (network.plan(Scaled(factor), features=5) for factor in (1.0, 2.0))
+    assert one is not other
+
+
+# -- the loop laid open --------------------------------------------------------------------
+
+
+def begin(**options):
+    network = Network([Dense(4), Tanh(), Dense(2)], dtype="float64")
+    return network, network.start(loss="half_squared_error", batch_size=8, **options)
+
+
+def test_a_batch_of_other_data_is_refused():
+    _, training = begin()
+    (old, *_) = training.batches(X, Y, epoch=0)
+    (new, *_) = training.batches(2.0 * X, Y, epoch=0)
+    with pytest.raises(DataError, match="other data"):
+        training.gradient(old)
+    training.gradient(new)
+
+
+def test_write_keeps_dtype_shape_and_names(backend):
+    _, training = begin(backend=backend)
+    (batch, *_) = training.batches(X, Y, epoch=0)
+    training.gradient(batch)
+    with pytest.raises(ShapeError, match=r"dense1.bias is \(4,\); got \(2,\)"):
+        training.write("dense1.bias", training.read("dense2.bias"))
+    with pytest.raises(KeyError, match="dense7"):
+        training.write("dense7.bias", training.read("dense2.bias"))
+    with pytest.raises(KeyError, match="relu9"):
+        training.read("relu9")
+    narrow = backend.asarray(np.ones(4), "float32")
+    training.write("grad_dense1.bias", narrow)
+    ways.assert_array(training.read("grad_dense1.bias"), backend, np.ones(4))
+
+
+def test_what_is_read_is_a_copy(backend):
+    network, training = begin(backend=backend)
+    (batch, *_) = training.batches(X, Y, epoch=0)
+    training.gradient(batch)
+    before = network.parameters["dense1.weight"]
+    weight = training.read("dense1.weight")
+    with suppress(TypeError, ValueError):  # a library, or a way, may refuse
+        weight *= 0.0
+    np.testing.assert_array_equal(network.parameters["dense1.weight"], before)
+
+
+def test_trace_shows_every_buffer_and_changes_nothing(backend):
+    network, training = begin(backend=backend)
+    (batch, *_) = training.batches(X, Y, epoch=0)
+    before = network.parameters
+    found = training.trace(batch)
+    training.gradient(batch)
+    error = found["dense2"] - found["targets"]
+    np.testing.assert_allclose(found["grad_dense2"], error / 8, rtol=0.0, atol=1e-15)
+    loss = backend.to_host(training.read("loss"))
+    np.testing.assert_allclose(found["loss"], loss, rtol=1e-13)
+    for name, value in before.items():
+        np.testing.assert_array_equal(network.parameters[name], value)
+
+
+def test_a_loop_that_another_fit_has_taken_over_ends():
+    network, training = begin()
+    next(training.batches(X, Y, epoch=0))
+    network.fit(X, Y, loss="half_squared_error", **QUIET)
+    after = network.parameters
+    with pytest.raises(NetworkError, match="taken this network over"):
+        next(training.batches(2.0 * X, Y, epoch=1))
+    for name, value in after.items():
+        np.testing.assert_array_equal(network.parameters[name], value)
+
+
+def test_a_warm_start_after_the_open_loop_starts_the_optimizer_anew():
+    found = []
+    for clean in (False, True):
+        network, training = begin(optimizer=Adam(0.1))
+        for batch in training.batches(X, Y, epoch=0):
+            training.step(batch)
+        if clean:
+            network = deepcopy(network)
+            network._keep_values(network._known().session)
+        options = {"loss": "half_squared_error", "optimizer": Adam(0.1), "warm_start": True}
+        found.append(network.fit(X, Y, **options, **QUIET).parameters)
+    for name, value in found[1].items():
+        np.testing.assert_array_equal(found[0][name], value)
+
+
+def test_a_copy_keeps_what_it_had():
+    network, training = begin()
+    batches = training.batches(X, Y, epoch=0)
+    training.step(next(batches))
+    best, before = deepcopy(network), network.predict(X)
+    training.step(next(batches))
+    np.testing.assert_array_equal(best.predict(X), before)
+    assert np.abs(network.predict(X) - before).max() > 1e-6
+    best.fit(X, Y, loss="half_squared_error", **QUIET)
+
+
+# -- the door ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("loss", "y"),
+    [("mean_squared_error", Y[:, 0]), ("binary_cross_entropy", LABELS > 0)],
+    ids=["numbers", "binary"],
+)
+def test_validation_has_the_form_of_y(loss, y):
+    network = Network([Dense(1)])
+    with pytest.raises(ShapeError, match="in the fit"):
+        network.fit(X, y, loss=loss, validation=(X, y[:, None]), **QUIET)
+
+
+def test_the_last_update_may_not_end_in_infinity():
+    network = Network([Dense(2)]).fit(X, Y, loss="half_squared_error", **QUIET)
+    options = {"loss": "half_squared_error", "progress": False, "epochs": 1, "batch_size": None}
+    with pytest.raises(NonFiniteError, match="last epoch left dense1"):
+        network.fit(1e3 * X, Y, optimizer=SGD(1e38), warm_start=True, **options)
+    assert np.isfinite(network.predict(X)).all()
+
+
+def test_weights_count_by_their_ratios_only():
+    found = []
+    for factor in (1.0, 1e39, 1e-46):
+        network = Network([Dense(2)])
+        weight = factor * np.arange(1.0, 25.0)
+        network.fit(X, Y, loss="half_squared_error", sample_weight=weight, **QUIET)
+        found.append(network.parameters["dense1.weight"])
+    # The ratios are rounded in float64, far below float32.
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-6)
+
+
+def test_labels_held_as_objects_come_out_in_order():
+    words = np.array(["b", "a", "c"] * 8, dtype=object)
+    network = Network([Dense(3)]).fit(X, words, loss="cross_entropy", **QUIET)
+    assert network.classes.tolist() == ["a", "b", "c"]
+    mixed = np.array(["b", 1, None] * 8, dtype=object)
+    with pytest.raises(DataError, match="mixes kinds"):
+        network.fit(X, mixed, loss="cross_entropy", **QUIET)
+    assert network.classes.tolist() == ["a", "b", "c"]
