@@ -233,8 +233,8 @@ class Network:
         except BaseException:
             self._fitted = before  # a mistake at the door costs nothing
             raise
-        size = len(rows.x) if batch_size is None else batch_size
-        show = Progress(epochs, -(-len(rows.x) // size), show=progress)
+        count = len(rows.weight)
+        show = Progress(epochs, -(-count // (batch_size or count)), show=progress)
         self.history = {}
 
         def batches(epoch: int) -> Iterator[Batch]:
@@ -269,6 +269,7 @@ class Network:
             checks.count(batch_size, "batch_size")
         checks.seed(seed)
         chosen, step_by, place = _loss(loss), _optimizer(optimizer), get_backend(backend)
+        self._plans = {}  # those of earlier fits are not asked for again
 
         def opener(x: Any, y: Any, sample_weight: Any, session: Session | None) -> Opened:
             if session is not None and self._known().session is not session:

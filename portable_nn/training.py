@@ -97,12 +97,16 @@ class Training:
         return self._opened
 
     def open(self, x: Any, y: Any, sample_weight: Any = None) -> Rows:
-        """Check the data and put it on the device, unless they are the objects of last time."""
+        """Check the data and put it on the device, unless they are the objects of last time.
+
+        Returns their weights, and stands for these data in every batch cut from them.
+        """
         given = (x, y, sample_weight)
         if self._given is None or any(a is not b for a, b in zip(self._given, given, strict=True)):
             session = self._opened[1] if self._opened is not None else None
-            self._opened, self._given = self._opener(*given, session), given
-            self.session.bind(self.plan, self._opened[2])
+            plan, session, rows = self._opener(*given, session)
+            session.bind(plan, rows)
+            self._opened, self._given = (plan, session, rows.on_device()), given
             fed = self.plan.of_kind("fed")
             self._draws = [(b, b.source) for b in fed if isinstance(b.source, Draw)]
             self._scheduled = [b.name for b in fed if isinstance(b.source, Schedule)]
@@ -118,7 +122,7 @@ class Training:
         afterwards is not noticed, so give changed data as a new array.
         """
         rows = self.open(x, y, sample_weight)
-        backend, total = self.session.backend, len(rows.x)
+        backend, total = self.session.backend, len(rows.weight)
         size = min(self._batch_size or total, total)
         draws = Draws(self._seed, "shuffle", step=epoch)
         order = draws.permutation(total) if shuffle else np.arange(total)
