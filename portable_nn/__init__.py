@@ -14,14 +14,14 @@ from portable_nn.errors import (
     PortableNNError,
     ShapeError,
 )
-from portable_nn.layers import Dense, Dropout
+from portable_nn.layers import Dense, Dropout, mlp
 from portable_nn.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
     HalfSquaredError,
     MeanSquaredError,
 )
-from portable_nn.network import Network, mlp
+from portable_nn.network import Network
 from portable_nn.optimizers import SGD, Adam
 from portable_nn.runner import Reference
 

@@ -5,15 +5,18 @@ Host side. Everything beyond this door trusts its callers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from portable_nn.errors import DataError, ShapeError
+from portable_nn.errors import DataError, NetworkError, ShapeError
 from portable_nn.runner import to_host
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
+
+T = TypeVar("T")
 
 
 def table(x: Any, dtype: str, features: int | None = None, name: str = "x") -> HostArray:
@@ -72,10 +75,11 @@ def targets(y: Any, rows: int, name: str = "y") -> HostArray:
 
 def _labels(host: HostArray, name: str) -> HostArray:
     """Text or whole numbers out of an array of objects, which is how tables hold labels."""
-    for kind in (str, int):
+    for kind in (str, bool, int):
         if all(isinstance(label, kind) for label in host.flat):
-            labels: HostArray = host.astype(kind)
-            return labels
+            labels = np.array(host.tolist())
+            if labels.dtype != object:
+                return labels
     raise DataError(f"{name} mixes kinds of objects; give text only, or whole numbers only.")
 
 
@@ -88,7 +92,9 @@ def weights(weight: Any, rows: int) -> HostArray:
     host = host.astype(np.float64)
     if host.ndim != 1 or (host < 0.0).any() or not host.any():
         raise DataError("sample_weight is (n,), not negative, and not zero everywhere.")
-    ratios: HostArray = host / host.max()  # only they count, and they fit any dtype
+    ratios: HostArray = host / host.max()  # only they count
+    if ratios[ratios > 0.0].min() < 1e-30:
+        raise DataError("sample_weight spans more than 30 powers of ten; use 0 for the least.")
     return ratios
 
 
@@ -103,3 +109,11 @@ def seed(value: Any) -> None:
     """A whole number, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise DataError(f"seed is a whole number, 0 or more; got {value!r}.")
+
+
+def named(name: Any, table: Mapping[str, Callable[[], T]], what: str) -> T:
+    """What a name stands for."""
+    if not isinstance(name, str) or name not in table:
+        known = f"one of {', '.join(table)}, or a {what.capitalize()} object"
+        raise NetworkError(f"{what} is {known}; got {name!r}.")
+    return table[name]()

@@ -17,7 +17,8 @@ from portable_nn import __version__
 from portable_nn.backend import get_backend
 from portable_nn.datasets import load_digits, split
 from portable_nn.errors import BackendError, PortableNNError
-from portable_nn.network import DTYPES, Network, mlp
+from portable_nn.layers import mlp
+from portable_nn.network import DTYPES, Network
 from portable_nn.optimizers import Adam
 
 T = TypeVar("T")

@@ -7,12 +7,13 @@ different plans over the same parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Protocol
 
 from portable_nn import kernels
+from portable_nn.activations import ACTIVATIONS
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import glorot_uniform, zeros
 from portable_nn.plan import Initializer, PlanBuilder
@@ -87,3 +88,18 @@ class Dropout:
         if mode != "train" or self.rate == 0.0:
             return x
         return builder.call(kernels.multiply, x, builder.draw("dropout", x, self.rate))
+
+
+def mlp(hidden: Sequence[int], *, outputs: int, activation: str = "relu") -> list[Layer]:
+    """The common list: a ``Dense`` and an activation for each hidden size, a last ``Dense``.
+
+    ``Network(mlp([128, 64], outputs=10))``. No hidden size makes a perceptron.
+    """
+    if not isinstance(hidden, Iterable):
+        raise NetworkError(f"hidden sizes come in a list, such as [16]; got {hidden!r}.")
+    if activation not in ACTIVATIONS:
+        raise NetworkError(f"activation is one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
+    layers: list[Layer] = []
+    for size in hidden:
+        layers += [Dense(size), ACTIVATIONS[activation]()]
+    return [*layers, Dense(outputs)]

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from portable_nn import kernels
 from portable_nn.activations import Activation, Sigmoid, Softmax
+from portable_nn.checks import named
 from portable_nn.plan import Data, PlanBuilder
 from portable_nn.targets import Binary, Labels, Numbers, Targets
 
@@ -72,3 +73,8 @@ LOSSES = {
     "mean_squared_error": MeanSquaredError,
 }
 """The names accepted where a loss is asked for."""
+
+
+def as_loss(given: Loss | str) -> Loss:
+    """The loss given, or the one a name stands for."""
+    return given if isinstance(given, Loss) else named(given, LOSSES, "loss")

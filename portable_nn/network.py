@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from portable_nn import checks
-from portable_nn.activations import ACTIVATIONS, Activation, Identity
+from portable_nn.activations import Activation, Identity
 from portable_nn.backend import Backend, get_backend
 from portable_nn.errors import DataError, NetworkError, NotFittedError, ShapeError
-from portable_nn.layers import Dense, Layer, chain
-from portable_nn.losses import LOSSES, Loss
-from portable_nn.optimizers import OPTIMIZERS, Adam, Optimizer
+from portable_nn.layers import Layer, chain
+from portable_nn.losses import Loss, as_loss
+from portable_nn.optimizers import Adam, Optimizer, as_optimizer
 from portable_nn.plan import Plan, PlanBuilder, Schedule
 from portable_nn.progress import Progress
 from portable_nn.session import Rows, Session, Validation
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float64")
 MODES = ("train", "evaluate", "predict")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Network:
         self.dtype = dtype
         self.history: History = {}
         self._fitted: Fitted | None = None
-        self._plans: dict[Any, Plan] = {}
+        self._plans: dict[Any, tuple[Plan, Loss, Optimizer | None]] = {}
 
     # -- plans ---------------------------------------------------------------------------
 
@@ -112,11 +111,12 @@ class Network:
         optimizer = (last.optimizer if last else Adam()) if optimizer is None else optimizer
         if features is None or loss is None:
             raise NetworkError("before a fit, say plan(loss=..., features=...).")
-        step_by = _optimizer(optimizer) if mode == "train" else None
-        key = (mode, _loss(loss), step_by, features)
-        if key not in self._plans:
-            self._plans[key] = self._build(*key)
-        return self._plans[key]
+        step_by = as_optimizer(optimizer) if mode == "train" else None
+        chosen = as_loss(loss)
+        key = (mode, id(chosen), id(step_by), features)
+        if key not in self._plans:  # which keeps the objects, so that their ids stay theirs
+            self._plans[key] = (self._build(mode, chosen, step_by, features), chosen, step_by)
+        return self._plans[key][0]
 
     def _build(self, mode: str, loss: Loss, optimizer: Optimizer | None, features: int) -> Plan:
         builder = PlanBuilder(mode, self.dtype)
@@ -149,7 +149,7 @@ class Network:
         last = layers[-1] if layers else None
         if loss.link is None or not isinstance(last, Activation):
             return layers
-        if isinstance(last, loss.link):
+        if type(last) is loss.link:
             return layers[:-1]
         raise NetworkError(
             f"{type(loss).__name__} goes with a last layer {loss.link.__name__}() or with none "
@@ -268,12 +268,10 @@ class Network:
         if batch_size is not None:
             checks.count(batch_size, "batch_size")
         checks.seed(seed)
-        chosen, step_by, place = _loss(loss), _optimizer(optimizer), get_backend(backend)
+        chosen, step_by, place = as_loss(loss), as_optimizer(optimizer), get_backend(backend)
         self._plans = {}  # those of earlier fits are not asked for again
 
         def opener(x: Any, y: Any, sample_weight: Any, session: Session | None) -> Opened:
-            if session is not None and self._known().session is not session:
-                raise NetworkError("a later fit or start has taken this network over.")
             known = self._fitted if session is not None or warm_start else None
             host = checks.table(x, self.dtype, known.features if known else None)
             plan = self.plan(chosen, step_by, features=host.shape[1])
@@ -286,7 +284,10 @@ class Network:
             self._fitted = Fitted(chosen, step_by, targets, host.shape[1], session)
             return plan, session, rows
 
-        return Training(opener, step_by, batch_size, seed)
+        def owner() -> Session | None:
+            return self._fitted.session if self._fitted else None
+
+        return Training(opener, owner, step_by, batch_size, seed)
 
     def _rows(
         self, loss: Loss, x: HostArray, y: Any, sample_weight: Any, known: Targets | None
@@ -337,7 +338,7 @@ class Network:
 
     @property
     def classes(self) -> HostArray:
-        """The classes in the order of the columns of ``predict_proba``."""
+        """The classes, in the order in which ``predict_proba`` has them; no and yes are two."""
         return self._known().targets.labels()
 
     @property
@@ -363,8 +364,9 @@ class Network:
         return self._known().targets.decode(self.outputs(x, backend=backend))
 
     def predict_proba(self, x: Any, *, backend: str | Backend | None = None) -> HostArray:
-        """Probability of each class, (n, classes), in sorted order of the classes.
+        """Probability of each class, (n, classes), in the order of ``classes``.
 
+        Of yes in each column, (n, outputs), if ``y`` was yes and no, (n, outputs), in ``fit``.
         Raises ``DataError`` if the network predicts numbers.
         """
         return self._known().targets.probabilities(self.outputs(x, backend=backend))
@@ -385,46 +387,10 @@ class Network:
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         """A network of its own, with the parameters as they stand now; for "the best so far"."""
         twin = copy(self)
-        twin.history = deepcopy(self.history, memo)
+        twin.history, twin._plans = deepcopy(self.history, memo), dict(self._plans)
         if self._fitted is not None:
             twin._fitted = replace(self._fitted, session=self._fitted.session.copy())
         return twin
 
     def __repr__(self) -> str:
         return f"Network({list(self.layers)!r}, dtype={self.dtype!r})"
-
-
-def mlp(hidden: Sequence[int], *, outputs: int, activation: str = "relu") -> list[Layer]:
-    """The common list: a ``Dense`` and an activation for each hidden size, a last ``Dense``.
-
-    ``Network(mlp([128, 64], outputs=10))``. No hidden size makes a perceptron.
-    """
-    if not isinstance(hidden, Iterable):
-        raise NetworkError(f"hidden sizes come in a list, such as [16]; got {hidden!r}.")
-    if activation not in ACTIVATIONS:
-        raise NetworkError(f"activation is one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
-    layers: list[Layer] = []
-    for size in hidden:
-        layers += [Dense(size), ACTIVATIONS[activation]()]
-    return [*layers, Dense(outputs)]
-
-
-def _loss(given: Loss | str) -> Loss:
-    if isinstance(given, Loss):
-        return given
-    return _named(given, LOSSES, "loss")
-
-
-def _optimizer(given: Optimizer | str) -> Optimizer:
-    if isinstance(given, Optimizer) and not isinstance(given, type):
-        return given
-    optimizer: Optimizer = _named(given, OPTIMIZERS, "optimizer")
-    return optimizer
-
-
-def _named(name: Any, table: Mapping[str, Callable[[], T]], what: str) -> T:
-    """What a name stands for."""
-    if not isinstance(name, str) or name not in table:
-        known = f"one of {', '.join(table)}, or a {what.capitalize()} object"
-        raise NetworkError(f"{what} is {known}; got {name!r}.")
-    return table[name]()

@@ -13,6 +13,7 @@ from numbers import Real
 from typing import Protocol, runtime_checkable
 
 from portable_nn import kernels
+from portable_nn.checks import named
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import zeros
 from portable_nn.plan import PlanBuilder
@@ -95,3 +96,11 @@ class Adam:
 
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 """The names accepted where an optimizer is asked for."""
+
+
+def as_optimizer(given: Optimizer | str) -> Optimizer:
+    """The optimizer given, or the one a name stands for."""
+    if isinstance(given, Optimizer) and not isinstance(given, type):
+        return given
+    optimizer: Optimizer = named(given, OPTIMIZERS, "optimizer")
+    return optimizer

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from portable_nn.errors import BackendError, ShapeError
+from portable_nn.errors import BackendError, NetworkError, ShapeError
 from portable_nn.plan import Plan
-from portable_nn.typing import Array, Namespace
+from portable_nn.typing import Array, Namespace, Shape
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -25,13 +25,35 @@ Section = Callable[[Arrays], dict[str, Any]]
 
 def trace(plan: Plan, section: str, xp: Namespace, arrays: Arrays) -> dict[str, Any]:
     """Run the calls of a section through their meanings; returns every buffer by name."""
-    arrays = dict(arrays)
+    arrays, float_dtype = dict(arrays), getattr(xp, plan.dtype)
     for call in plan.section(section):
         inputs = [arrays[name] for name in call.inputs]
         outputs = call.kernel.meaning(xp, *inputs, **call.attributes)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        arrays.update(zip(call.outputs, outputs, strict=True))
+        for name, array in zip(call.outputs, outputs, strict=True):
+            buffer = plan.buffers[name]
+            same_type = buffer.dtype == "index" or array.dtype == float_dtype
+            if not (same_type and _fits(array.shape, buffer.shape)):
+                raise as_declared(call.kernel.name, array, plan.dtype, buffer.shape)
+            arrays[name] = array
     return arrays
+
+
+def _fits(shape: Shape, declared: Shape) -> bool:
+    """Equal from the end, where the declared size is a number; leading axes are free."""
+    trailing = shape[len(shape) - len(declared) :]
+    return len(shape) >= len(declared) and all(
+        isinstance(wanted, str) or size == wanted
+        for size, wanted in zip(trailing, declared, strict=True)
+    )
+
+
+def as_declared(kernel: str, array: Any, dtype: str, shape: Shape) -> NetworkError:
+    """The error of a kernel that gives something else than its ``shapes`` or its inputs say."""
+    return NetworkError(
+        f"{kernel} gave {tuple(array.shape)} {array.dtype}, but its shapes and the network's "
+        f"dtype say {shape} {dtype}."
+    )
 
 
 def run(plan: Plan, section: str, xp: Namespace, arrays: Arrays) -> dict[str, Any]:
@@ -153,8 +175,8 @@ class Reference:
 
 def same_shape(name: str, held: Any, value: Any) -> None:
     """Raise ``ShapeError`` unless ``value`` may be written where ``held`` is."""
-    if tuple(value.shape) != tuple(held.shape):
-        raise ShapeError(f"{name} is {tuple(held.shape)}; got {tuple(value.shape)}.")
+    if np.shape(value) != np.shape(held):
+        raise ShapeError(f"{name} is {tuple(np.shape(held))}; got {tuple(np.shape(value))}.")
 
 
 CPU = (1, 0)  # DLPack's kDLCPU, device 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from portable_nn.backend import Backend, Step
+from portable_nn.errors import NetworkError
 from portable_nn.plan import Initial, Plan
 from portable_nn.random import Draws
 from portable_nn.targets import Targets
@@ -56,6 +57,12 @@ class Session:
         return Session(self.backend, {k: asarray(v, copy=True) for k, v in self.state.items()})
 
     def _start(self, plan: Plan, n: int) -> Step:
+        for buffer in plan.of_kind("parameter", "state"):
+            if buffer.name not in self.state:
+                raise NetworkError(
+                    f"to {plan.mode}, {buffer.name} is needed, which training does not have; a "
+                    f"layer asks for the same parameters and state in every mode."
+                )
         before = dict(self.state)
         step = self.backend.start(plan, self.state, n)
         if any(self.state[name] is not array for name, array in before.items()):

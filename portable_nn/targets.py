@@ -64,7 +64,8 @@ def _one_a_row(y: HostArray) -> None:
 
 
 def _same_kind(y: HostArray, classes: HostArray) -> bool:
-    return (y.dtype.kind in "US") == (classes.dtype.kind in "US")
+    text = [array.dtype.kind if array.dtype.kind in "US" else "" for array in (y, classes)]
+    return text[0] == text[1]
 
 
 def _accuracy(y: HostArray, predictions: HostArray) -> float:
@@ -137,8 +138,9 @@ class Labels:
             raise DataError(f"labels are integers or strings; got dtype {y.dtype}{hint}.")
         classes = np.unique(y)
         if y.dtype.kind in "iu" and classes[0] >= 0 and classes[-1] < outputs:
-            kind = np.result_type(y.dtype, np.min_scalar_type(outputs - 1))
-            classes = np.arange(outputs, dtype=kind)  # one may be missing from the training rows
+            fits = outputs - 1 <= np.iinfo(y.dtype).max
+            # One may be missing from the training rows.
+            classes = np.arange(outputs, dtype=y.dtype if fits else np.int64)
         if len(classes) != outputs:
             known = ", ".join(map(repr, classes[:10].tolist()))
             raise ShapeError(
@@ -159,7 +161,7 @@ class Labels:
         return outputs
 
     def labels(self) -> HostArray:
-        return self.classes
+        return self.classes.copy()
 
     def score(self, y: HostArray, predictions: HostArray) -> float:
         return _accuracy(y, predictions)
@@ -181,6 +183,8 @@ class Binary:
     @classmethod
     def learn(cls, y: HostArray, outputs: int) -> Binary:
         _width(y, outputs)
+        if y.dtype.kind not in "biufUS":
+            raise DataError(f"labels are numbers or strings; got dtype {y.dtype}.")
         classes = np.unique(y)
         if y.ndim == 2 or (y.dtype.kind in "biuf" and np.isin(classes, (0, 1)).all()):
             classes = np.array([0, 1], dtype=y.dtype if y.dtype.kind in "biuf" else None)
@@ -201,7 +205,7 @@ class Binary:
         return np.concatenate([1.0 - outputs, outputs], axis=1) if self.flat else outputs
 
     def labels(self) -> HostArray:
-        return self.classes
+        return self.classes.copy()
 
     def score(self, y: HostArray, predictions: HostArray) -> float:
         return _accuracy(y, predictions)

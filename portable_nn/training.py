@@ -1,7 +1,8 @@
 """Running plans over data: batches, the open loop, and ``fit``.
 
 Host side: orders, scales and hyper-parameters are formed here in float64 for a whole epoch,
-rounded once and sent to the device; the loss stays there and is fetched once an epoch.
+rounded once and sent to the device; dropout masks follow step by step; the loss stays on the
+device and is fetched once an epoch.
 Nothing here knows a layer, a loss, an optimizer or a backend by name.
 """
 
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from portable_nn.backend import Backend, Step
-from portable_nn.errors import DataError, NonFiniteError, NotFittedError
+from portable_nn.errors import DataError, NetworkError, NonFiniteError, NotFittedError
 from portable_nn.optimizers import Optimizer
 from portable_nn.plan import Buffer, Draw, Plan, Schedule
 from portable_nn.progress import Progress
@@ -43,10 +44,14 @@ class Batch:
 
     data: Rows
     rows: Array
-    n: int
     scale: Array
     weight: float
     first_row: int = 0
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return int(self.rows.shape[0])
 
 
 Opened = tuple[Plan, Session, Rows]
@@ -67,10 +72,15 @@ class Training:
     """
 
     def __init__(
-        self, opener: Opener, optimizer: Optimizer, batch_size: int | None, seed: int
+        self,
+        opener: Opener,
+        owner: Callable[[], Session | None],
+        optimizer: Optimizer,
+        batch_size: int | None,
+        seed: int,
     ) -> None:
         self.updates = 0
-        self._opener, self._optimizer = opener, optimizer
+        self._opener, self._owner, self._optimizer = opener, owner, optimizer
         self._batch_size, self._seed = batch_size, seed
         self._given: tuple[Any, Any, Any] | None = None
         self._opened: Opened | None = None
@@ -79,6 +89,7 @@ class Training:
         self._table_starts, self._epoch_steps = 0, 1
         self._draws: list[tuple[Buffer, Draw]] = []
         self._scheduled: list[str] = []
+        self._lasting: set[str] = set()
 
     @property
     def plan(self) -> Plan:
@@ -101,6 +112,8 @@ class Training:
 
         Returns their weights, and stands for these data in every batch cut from them.
         """
+        if self._opened is not None and self._owner() is not self._opened[1]:
+            raise NetworkError("a later fit or start has taken this network over.")
         given = (x, y, sample_weight)
         if self._given is None or any(a is not b for a, b in zip(self._given, given, strict=True)):
             session = self._opened[1] if self._opened is not None else None
@@ -110,6 +123,7 @@ class Training:
             fed = self.plan.of_kind("fed")
             self._draws = [(b, b.source) for b in fed if isinstance(b.source, Draw)]
             self._scheduled = [b.name for b in fed if isinstance(b.source, Schedule)]
+            self._lasting = {b.name for b in plan.of_kind("parameter", "state")} | plan.kept
         return self._open[2]
 
     def batches(
@@ -121,6 +135,8 @@ class Training:
         order given. Data is copied when its objects are first seen: what is changed in place
         afterwards is not noticed, so give changed data as a new array.
         """
+        if not isinstance(epoch, int) or epoch < 0:
+            raise DataError(f"epoch is 0, 1, ...; got {epoch!r}.")
         rows = self.open(x, y, sample_weight)
         backend, total = self.session.backend, len(rows.weight)
         size = min(self._batch_size or total, total)
@@ -133,7 +149,7 @@ class Training:
         indices, scale = backend.asarray(order, "index"), backend.asarray(scales, self.plan.dtype)
         for k, start in enumerate(starts.tolist()):
             stop = min(start + size, total)
-            yield Batch(rows, indices[start:stop], stop - start, scale[k], float(weights[k]))
+            yield Batch(rows, indices[start:stop], scale[k], float(weights[k]))
 
     def gradient(self, batch: Batch) -> Array:
         """Forward, loss and backward; returns the loss () on the device."""
@@ -158,7 +174,7 @@ class Training:
 
         An array of the backend. Other buffers do not outlive a step: see ``trace``.
         """
-        value: Array = self._step().read(name)
+        value: Array = self._step(name).read(name)
         return value
 
     def trace(self, batch: Batch) -> dict[str, HostArray]:
@@ -173,13 +189,21 @@ class Training:
             found = trace(self.plan, "gradient", backend.xp, arrays)
         return {name: backend.to_host(value) for name, value in found.items()}
 
-    def write(self, name: str, value: Array) -> None:
-        """Set a parameter, state or gradient between ``gradient`` and ``update``."""
-        self._step().write(name, value)
+    def write(self, name: str, value: Any) -> None:
+        """Set a parameter, state or gradient between ``gradient`` and ``update``.
 
-    def _step(self) -> Step:
+        ``value`` is an array of the backend or of NumPy, or a list.
+        """
+        if isinstance(value, np.ndarray | list):
+            value = self.session.backend.asarray(value, self.plan.dtype)
+        self._step(name).write(name, value)
+
+    def _step(self, name: str = "loss") -> Step:
         if self._current is None:
             raise NotFittedError("no gradient has been computed yet; call gradient(batch) first.")
+        if name not in self._lasting:
+            lasting = ", ".join(sorted(self._lasting))
+            raise KeyError(f"{name} does not outlive a step, see trace; what does: {lasting}")
         return self._current
 
     def _fed(self, batch: Batch) -> dict[str, Array]:
@@ -199,7 +223,8 @@ class Training:
         if self._table is None or not 0 <= row < self._table.shape[0]:
             self._table_starts, row = self.updates, 0
             steps = range(self.updates + 1, self.updates + 1 + self._epoch_steps)
-            table = [list(self._optimizer.hyperparameters(step).values()) for step in steps]
+            values = [self._optimizer.hyperparameters(step) for step in steps]
+            table = [[row[name] for name in self._scheduled] for row in values]
             self._table = self.session.backend.asarray(table, self.plan.dtype)
         return {name: self._table[row, k] for k, name in enumerate(self._scheduled)}
 

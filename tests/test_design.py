@@ -275,8 +275,8 @@ def test_dropout(backend):
     # the batch: mask^2 / n, where all factors are powers of two.
     batch, short = training.batches(np.eye(12), np.zeros((12, 20)), epoch=0, shuffle=False)
     parts = [
-        replace(batch, rows=batch.rows[:4], n=4),
-        replace(batch, rows=batch.rows[4:], n=4, first_row=4),
+        replace(batch, rows=batch.rows[:4]),
+        replace(batch, rows=batch.rows[4:], first_row=4),
     ]
     for update in (1, 2):
         mask = Draws(3, "dropout", step=update).keep_mask(8, 20, 0.5)
@@ -318,7 +318,7 @@ def test_accumulation(backend):
             total = dict.fromkeys(["loss", *training.plan.gradients.values()], 0.0)
             for first, stop in pairwise(cuts):
                 rows = batch.rows[first:stop]
-                training.gradient(replace(batch, rows=rows, n=stop - first, first_row=first))
+                training.gradient(replace(batch, rows=rows, first_row=first))
                 total = {name: part + training.read(name) for name, part in total.items()}
             for name, value in total.items():
                 training.write(name, value)

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -192,18 +193,131 @@ class DropsWeights:
         return builder.call(kernels.linear, x, weight)
 
 
+class RemembersInPrediction:
+    def forward(self, builder, x, mode):
+        if mode == "train":
+            return x
+        scale = builder.state("scale", (builder.features(x),), ones)
+        return builder.call(kernels.linear, x, scale)
+
+
+class DrawsNoise:
+    def forward(self, builder, x, mode):
+        return (
+            builder.call(kernels.multiply, x, builder.draw("nose", x, 0.5))
+            if mode == "train"
+            else x
+        )
+
+
+class AddsARow:
+    def forward(self, builder, x, mode):
+        row = builder.parameter("row", (1, builder.features(x)), ones)
+        return builder.call(kernels.add, x, row)
+
+
+class CarriesAColumn:
+    def forward(self, builder, x, mode):
+        state = builder.state("seen", (builder.features(x),), ones)
+        builder.carry(state, x)
+        return x
+
+
 @pytest.mark.parametrize(
     ("layers", "words"),
     [
+        ([Dense(2), DrawsNoise()], "no purpose of draws"),
+        ([Dense(2), AddsARow()], "equal shapes"),
+        ([Dense(2), CarriesAColumn()], "cannot follow"),
         ([Dense(2), DrawsAlways()], "drawn in training"),
         ([DropsWeights(), Dense(2)], "rows"),
         ([Dense(4), Wide()], "gradient that"),
     ],
-    ids=["draw in prediction", "draw of a weight", "gradient of another shape"],
+    ids=["purpose", "sum", "carry", "draw in prediction", "draw of a weight", "gradient"],
 )
 def test_what_a_plan_refuses(layers, words):
     with pytest.raises(NetworkError, match=words):
         Network(layers).fit(X, Y, loss="half_squared_error", **QUIET)
+
+
+class OtherSoftmax(Softmax):
+    """Not the softmax that cross-entropy has built in."""
+
+
+def test_another_link_is_not_replaced():
+    with pytest.raises(NetworkError, match="ends in OtherSoftmax"):
+        Network([Dense(3), OtherSoftmax()]).fit(X, LABELS, loss="cross_entropy", **QUIET)
+
+
+@kernel(shapes=lambda z: (z,), backward=lambda call, grads: [Gradient((0,), (grads[0],))])
+def widened(xp, z):
+    return xp.astype(z, xp.float64)
+
+
+@kernel(shapes=lambda grad, shift: (shift,))
+def careless(xp, grad, shift):
+    return xp.sum(grad)
+
+
+@kernel(
+    shapes=lambda x, shift: (x,),
+    backward=lambda call, grads: [
+        Gradient((0,), (grads[0],)),
+        Gradient((1,), (grads[0], call.inputs[1]), careless),
+    ],
+)
+def shifted(xp, x, shift):
+    return x + xp.expand_dims(shift, axis=-2)
+
+
+class Widened:
+    def forward(self, builder, x, mode):
+        return builder.call(widened, x)
+
+
+class Shifted:
+    def forward(self, builder, x, mode):
+        shift = builder.parameter("shift", (builder.features(x),), ones)
+        return builder.call(shifted, x, shift)
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [(Widened(), "widened gave .*float64"), (Shifted(), r"careless gave \(\)")],
+    ids=["dtype", "shape"],
+)
+def test_a_kernel_gives_what_it_declares(backend, layer, words):
+    network = Network([Dense(2), layer])
+    with pytest.raises(NetworkError, match=words):
+        network.fit(X, Y, loss="half_squared_error", backend=backend, **QUIET)
+
+
+@pytest.mark.parametrize("name", ["numpy", "numpy-reference"])
+def test_a_state_that_only_prediction_knows_is_an_error(name):
+    network = Network([Dense(2), RemembersInPrediction()])
+    network.fit(X, Y, loss="half_squared_error", backend=ways.open_way(name), **QUIET)
+    with pytest.raises(NetworkError, match="in every mode"):
+        network.predict(X)
+
+
+class Unordered(SGD):
+    """The same names, in another order every second update."""
+
+    def hyperparameters(self, step):
+        values = {"learning_rate": 0.1, "unused": 0.0}
+        return values if step % 2 else dict(reversed(values.items()))
+
+    def update(self, builder, parameter, grad, hyper):
+        builder.assign([parameter], kernels.sgd, parameter, grad, hyper[0])
+
+
+def test_hyper_parameters_go_by_name():
+    found = []
+    for optimizer in (Unordered(), SGD(0.1)):
+        network = Network([Dense(2)], dtype="float64")
+        network.fit(X, Y, loss="half_squared_error", optimizer=optimizer, **QUIET)
+        found.append(network.parameters["dense1.weight"])
+    np.testing.assert_array_equal(*found)
 
 
 class Projection:
@@ -269,6 +383,38 @@ def test_write_keeps_dtype_shape_and_names(backend):
     ways.assert_array(training.read("grad_dense1.bias"), backend, np.ones(4))
 
 
+def test_numpy_arrays_can_be_written_everywhere(backend):
+    _, training = begin(backend=backend)
+    (batch, *_) = training.batches(X, Y, epoch=0)
+    training.gradient(batch)
+    training.write("grad_dense2.bias", [0.5, -0.5])
+    training.write("dense1.bias", np.arange(4))
+    ways.assert_array(training.read("grad_dense2.bias"), backend, np.asarray([0.5, -0.5]))
+    ways.assert_array(training.read("dense1.bias"), backend, np.arange(4.0))
+    training.update()
+
+
+def test_a_part_of_a_batch_is_as_long_as_its_rows(backend):
+    _, training = begin(backend=backend)
+    (batch, *_) = training.batches(X, Y, epoch=0)
+    whole = float(backend.to_host(training.gradient(batch)))
+    parts = [replace(batch, rows=batch.rows[k : k + 4], first_row=k) for k in (0, 4)]
+    values = [float(backend.to_host(training.gradient(part))) for part in parts]
+    assert sum(values) == pytest.approx(whole, rel=1e-13)
+
+
+def test_what_is_not_fed_is_missed():
+    for name in ("numpy", "numpy-reference"):
+        backend = ways.open_way(name)
+        plan = Network([Dense(2)]).plan("half_squared_error", features=5, mode="predict")
+        state = {
+            b.name: backend.asarray(np.ones(b.shape), "float32") for b in plan.of_kind("parameter")
+        }
+        step = backend.start(plan, state, 3)
+        with pytest.raises(KeyError, match="x"):
+            step.run({})
+
+
 def test_what_is_read_is_a_copy(backend):
     network, training = begin(backend=backend)
     (batch, *_) = training.batches(X, Y, epoch=0)
@@ -299,8 +445,9 @@ def test_a_loop_that_another_fit_has_taken_over_ends():
     next(training.batches(X, Y, epoch=0))
     network.fit(X, Y, loss="half_squared_error", **QUIET)
     after = network.parameters
-    with pytest.raises(NetworkError, match="taken this network over"):
-        next(training.batches(2.0 * X, Y, epoch=1))
+    for x in (X, 2.0 * X):
+        with pytest.raises(NetworkError, match="taken this network over"):
+            next(training.batches(x, Y, epoch=1))
     for name, value in after.items():
         np.testing.assert_array_equal(network.parameters[name], value)
 
@@ -372,3 +519,20 @@ def test_labels_held_as_objects_come_out_in_order():
     with pytest.raises(DataError, match="mixes kinds"):
         network.fit(X, mixed, loss="cross_entropy", **QUIET)
     assert network.classes.tolist() == ["a", "b", "c"]
+
+
+def test_the_classes_are_a_copy_and_of_the_dtype_given():
+    labels = LABELS.astype(np.int8)
+    network = Network([Dense(3)]).fit(X, labels, loss="cross_entropy", **QUIET)
+    network.classes[:] = 7
+    assert network.classes.tolist() == [0, 1, 2]
+    assert network.predict(X).dtype == np.int8
+    with pytest.raises(DataError, match="predicts int8"):
+        network.score(X, labels.astype("S1"))
+
+
+def test_weights_that_no_float32_can_hold_together_are_refused():
+    weight = np.ones(24)
+    weight[3] = 1e-40
+    with pytest.raises(DataError, match="powers of ten"):
+        Network([Dense(2)]).fit(X, Y, loss="half_squared_error", sample_weight=weight, **QUIET)

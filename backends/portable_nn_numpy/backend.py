@@ -51,21 +51,24 @@ class NumPyStep:
         memory = Memory(plan, state, n)
         stays = {buffer.name for buffer in plan.of_kind("parameter", "state")} | plan.kept
         self._open = {name: memory.arrays[name] for name in stays}
+        fed = {buffer.name for buffer in plan.of_kind("fed")} - set(state)
         self._fed = {
-            buffer.name: memory.arrays[buffer.name]
-            for buffer in plan.of_kind("fed")
-            if buffer.name not in state
+            section: {n: memory.arrays[n] for n in plan.reads(section) if n in fed}
+            for section in plan.sections
         }
         scratch = Scratch()
         self._ops = {name: _bind(plan, name, memory, scratch) for name in plan.sections}
 
     def run(self, fed: Mapping[str, Any], section: str | None = None) -> None:
         """Copy the fed buffers into place and run one section, or all."""
-        for name in self._fed.keys() & fed.keys():
-            np.copyto(self._fed[name], fed[name])
+        sections = self._ops if section is None else (section,)
+        for part in sections:
+            for name, buffer in self._fed[part].items():
+                same_shape(name, buffer, fed[name])
+                np.copyto(buffer, fed[name])
         with np.errstate(all="ignore"):  # a value that is not finite is found in the loss log
-            for name in self._ops if section is None else (section,):
-                for function, arguments in self._ops[name]:
+            for part in sections:
+                for function, arguments in self._ops[part]:
                     function(*arguments)
 
     def read(self, name: str) -> HostArray:

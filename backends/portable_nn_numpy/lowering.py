@@ -16,6 +16,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from portable_nn import kernels
+from portable_nn.runner import as_declared
 from portable_nn_numpy.memory import BoundCall
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def _by_meaning(call: BoundCall) -> None:
     # An output may be an input as it is, which the copy of an earlier output would overwrite.
     values = [np.array(v) if _shares(v, call.outputs) else v for v in values]
     for place, value in zip(call.outputs, values, strict=True):
+        if (value.shape, value.dtype) != (place.shape, place.dtype):
+            raise as_declared(call.kernel.name, value, str(place.dtype), place.shape)
         np.copyto(place, value)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from portable_nn.errors import NetworkError
 from portable_nn.typing import Shape
 
 Meaning = Callable[..., Any]
@@ -33,7 +34,7 @@ class Kernel:
         the outputs; None where nothing is differentiated.
     donates
         Pairs ``(output, input)``: the output *may* be written over the input. It is a
-        permission; ``liveness`` decides where it is used.
+        permission; ``Plan.donated`` decides where it is used.
     elementwise
         Each output element depends on the same element of the inputs and on 0-d inputs
         only, so calls on adjacent memory may be merged into one.
@@ -93,6 +94,12 @@ def kernel(**fields: Any) -> Callable[[Meaning], Kernel]:
     return lambda meaning: Kernel(meaning.__name__, meaning, **fields)
 
 
+def _equal_shapes(*shapes: Shape, **attributes: Any) -> tuple[Shape, ...]:
+    if any(shape not in ((), shapes[0]) for shape in shapes):
+        raise NetworkError(f"an elementwise kernel takes equal shapes; got {shapes}.")
+    return (shapes[0],)
+
+
 def elementwise(**fields: Any) -> Callable[[Meaning], Kernel]:
     """Make the decorated formula an elementwise ``Kernel``: one output, shaped as input 0.
 
@@ -100,7 +107,7 @@ def elementwise(**fields: Any) -> Callable[[Meaning], Kernel]:
     operation per element.
     """
     defaults = {
-        "shapes": lambda *shapes, **attributes: (shapes[0],),
+        "shapes": _equal_shapes,
         "donates": ((0, 0),),
         "elementwise": True,
     }

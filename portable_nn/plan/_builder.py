@@ -11,6 +11,7 @@ from portable_nn.errors import NetworkError
 from portable_nn.kernels import Call, Gradient, Kernel, add, take_rows
 from portable_nn.plan._buffers import Buffer, Data, Draw, Initial, Initializer, Kind, Source
 from portable_nn.plan._plan import Plan
+from portable_nn.random import DRAWS
 from portable_nn.typing import Shape
 
 
@@ -100,9 +101,11 @@ class PlanBuilder:
                 f"{purpose} is drawn in training, for rows (n, k); got mode {self.mode!r} and "
                 f"shape {self.shape(x)}."
             )
+        if purpose not in DRAWS:
+            raise NetworkError(f"{purpose!r} is no purpose of draws; those are {list(DRAWS)}.")
         self._counts[purpose + " streams"] += 1
         source = Draw(purpose, self._counts[purpose + " streams"] - 1, rate)
-        return self.fed(self._local("draw"), self.shape(x), source)
+        return self.fed(self._unused(self._local("draw")), self.shape(x), source)
 
     def data(self, name: str, features: int, **fields: Any) -> str:
         """Rows of the user's data: in training gathered from ``data.<name>``, else fed."""
@@ -143,6 +146,10 @@ class PlanBuilder:
         """At the end of the current section, ``state`` (or a parameter) becomes ``value``."""
         if self._buffers[value].kind != "value":
             raise NetworkError(f"{state} can only become what a call wrote; got {value}.")
+        if self.shape(value) != self.shape(state):
+            raise NetworkError(
+                f"{state} is {self.shape(state)}; {value} is {self.shape(value)} and cannot follow."
+            )
         self._carry[self.section][state] = value
 
     def assign(self, targets: Sequence[str], kernel: Kernel, *inputs: str) -> None:
