@@ -100,6 +100,8 @@ class Network:
         ------
         NetworkError
             If layers, loss and optimizer do not fit together, or something is not known yet.
+        DataError
+            If ``features`` is not a whole number, 1 or more.
         """
         if mode not in MODES:
             raise NetworkError(f"mode is one of {', '.join(MODES)}; got {mode!r}.")
@@ -314,9 +316,9 @@ class Network:
     def _values(self, backend: Backend, plan: Plan) -> dict[str, Any]:
         """Copy the parameters and state that the plan needs to a backend."""
         source = self._known().session
-        read = [name for section in plan.sections[:1] for name in plan.reads(section)]
-        kept = {buffer.name for buffer in plan.of_kind("parameter", "state")}.intersection(read)
-        names = [name for name in kept if name in source.state]
+        wanted = {buffer.name for buffer in plan.of_kind("parameter", "state")}
+        wanted &= set(plan.reads("gradient"))  # what layers have, without an optimizer's state
+        names = [name for name in source.state if name in wanted]
         host = {name: source.backend.to_host(source.state[name]) for name in names}
         return {name: backend.asarray(value, self.dtype) for name, value in host.items()}
 

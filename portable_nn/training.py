@@ -198,10 +198,11 @@ class Training:
             value = self.session.backend.asarray(value, self.plan.dtype)
         self._step(name).write(name, value)
 
-    def _step(self, name: str = "loss") -> Step:
+    def _step(self, name: str | None = None) -> Step:
+        """The step that ran last; a ``KeyError`` if a name is given that does not outlive it."""
         if self._current is None:
             raise NotFittedError("no gradient has been computed yet; call gradient(batch) first.")
-        if name not in self._lasting:
+        if name is not None and name not in self._lasting:
             lasting = ", ".join(sorted(self._lasting))
             raise KeyError(f"{name} does not outlive a step, see trace; what does: {lasting}")
         return self._current

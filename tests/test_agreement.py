@@ -77,6 +77,7 @@ def test_weights_agree_after_twenty_epochs(backend):
     # update, which grows to some 2e-15; a constant rounded to float32 on the way would be 1e-8.
     for name, value in expected.parameters.items():
         assert distance(network.parameters[name], value) <= 1e-12, name
+    # The losses of weights that agree to 1e-12.
     assert network.history["loss"] == pytest.approx(expected.history["loss"], rel=1e-12)
     assert expected.score(X_TEST, Y_TEST) > 0.95  # it is digits that they agree on
 

@@ -157,7 +157,8 @@ def central_differences(training, batch, name, h=1e-6):
 
 
 def assert_gradients_are_slopes(training, batch):
-    # Losses near 1, rounded to 1e-16, over 2h: 1e-10; truncation, h^2 f'''/6: 1e-12.
+    # Losses near 1, rounded to 1e-16, over 2h: 1e-10; truncation, h^2 f'''/6: 1e-12. Both sum
+    # over a few dozen terms: the largest difference seen is 6e-10.
     for name, grad in gradients(training, batch).items():
         slopes = central_differences(training, batch, name)
         np.testing.assert_allclose(grad, slopes, rtol=0.0, atol=2e-9, err_msg=name)
@@ -258,6 +259,7 @@ def test_batch_norm(backend):
         return hidden @ values["dense2.weight"] + values["dense2.bias"]
 
     loss = 0.5 * np.sum((outputs(z.mean(0), z.var(0)) - NUMBERS) ** 2) / len(X)
+    # Here and below: sums of 32 rows in another order.
     assert float(backend.to_host(training.gradient(batch))) == pytest.approx(loss, rel=1e-14)
     new = {"mean": z.mean(0), "variance": z.var(0, ddof=1)}
     moved = running(training)
@@ -334,6 +336,7 @@ def test_custom_loss(backend):
 
     network, reference = fit(Huber(0.5), backend), fit(Huber(0.5), ways.open_way("numpy-reference"))
     assert network.history["loss"][-1] < network.history["loss"][0]
+    # Five steps of sums of 32 rows in another order.
     assert_near(network.parameters, reference.parameters, 1e-14)
     squared = fit("half_squared_error", backend)  # what Huber's is where no error is large
     assert_near(fit(Huber(1e9), backend).parameters, squared.parameters, 1e-14)
@@ -354,6 +357,7 @@ def test_population(backend):
     alone = [step(put(plan, backend, v)) for v in values]
     expected = {name: np.stack([backend.to_host(a[name]) for a in alone]) for name in found}
     assert expected["loss"].shape == (4,)  # one for each network
+    # Products with a leading axis may sum in another order.
     assert_near({name: backend.to_host(value) for name, value in found.items()}, expected, 1e-14)
 
 
@@ -375,6 +379,7 @@ def test_short_last_batch(backend):
             w1, b1 = w1 - 0.1 * X[rows].T @ inner, b1 - 0.1 * inner.sum(0)
             w2, b2 = w2 - 0.1 * a.T @ error, b2 - 0.1 * error.sum(0)
         history.append(sum(losses) / 32)
+    # Six steps of sums of up to twelve rows in another order.
     assert_near(network.parameters, dict(zip(names, [w1, b1, w2, b2], strict=True)), 1e-14)
     assert network.history["loss"] == pytest.approx(history, rel=1e-14)
 
@@ -389,6 +394,7 @@ def test_whole_step_under_jax_jit():
 
     found = five_steps(plan, backend, importlib.import_module("jax").jit(watched))
     reference = ways.open_way("numpy-reference")
+    # Five steps of sums whose roundings a compiler fuses; seen: 1.1e-15.
     assert_near(found, five_steps(plan, reference, whole_step(plan, reference.xp)), 1e-13)
     assert len(traced) == 1  # compiled once, for all five updates
 
@@ -404,4 +410,5 @@ def test_whole_step_under_torch_compile():
     with torch.compiler.set_stance("fail_on_recompile"):
         found = five_steps(plan, backend, step)
     reference = ways.open_way("numpy-reference")
+    # Five steps of sums whose roundings a compiler fuses; seen: 1.1e-15.
     assert_near(found, five_steps(plan, reference, whole_step(plan, reference.xp)), 1e-13)

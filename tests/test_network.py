@@ -194,6 +194,7 @@ def test_exclusive_or(backend):
         [Dense(4), Tanh(), Dense(1)], y, HalfSquaredError(), x,
         optimizer=SGD(0.3), epochs=30, batch_size=1, backend=backend,
     )  # fmt: skip
+    # Learned, not exact: an answer is nearer to its target than a fortieth of the way across.
     np.testing.assert_allclose(network.predict(x), y, rtol=0.0, atol=0.05)
     assert network.score(x, y) > 0.99
 
@@ -239,6 +240,7 @@ def test_the_outputs_are_what_the_link_makes_of_the_last_layer():
 def test_a_loss_without_a_link_takes_any_last_layer():
     hot = np.eye(3)[LABELS]
     network = fit([Dense(3), Softmax()], hot, "half_squared_error", epochs=1)
+    # Three float32 chances, each rounded, and their sum: a few units of 6e-8.
     np.testing.assert_allclose(network.predict(X).sum(1), 1.0, rtol=0.0, atol=5e-7)
     calls = [call.kernel.name for call in network.plan().calls]
     assert (calls.count("softmax"), calls.count("softmax_backward")) == (1, 1)
@@ -286,6 +288,7 @@ def test_validation_of_numbers_is_by_r2():
         [Dense(2)], NUMBERS, MeanSquaredError(), dtype="float64", validation=(X[:9], NUMBERS[:9])
     )
     error = network.predict(X[:9]) - NUMBERS[:9]
+    # Eighteen squares in another order.
     assert network.history["validation_loss"][-1] == pytest.approx(np.mean(error**2), rel=1e-13)
     assert network.history["validation_r2"][-1] == network.score(X[:9], NUMBERS[:9])
 

@@ -26,6 +26,7 @@ from portable_nn import (
 from portable_nn.initializers import he_normal, ones
 from portable_nn.kernels import Gradient, kernel
 from portable_nn.losses import Loss
+from portable_nn.plan import Data
 
 GENERATOR = np.random.default_rng(3)
 X = GENERATOR.standard_normal((24, 5))
@@ -351,12 +352,33 @@ def test_losses_of_one_class_do_not_share_a_plan():
     assert one is not other
 
 
+class CalledError(Loss):
+    """Half squared error, in a buffer of another name."""
+
+    def forward(self, builder, z):
+        targets, weight = builder.data("targets", 2), builder.data("weight", 1)
+        scale = builder.fed("scale", (), Data("scale"))
+        inputs = (z, targets, weight, scale)
+        return builder.emit(kernels.half_squared_error, *inputs, names=["error", "slope"])[0]
+
+
+def test_a_loss_may_have_another_name():
+    found = []
+    for loss in (CalledError(), "half_squared_error"):
+        _, training = begin(loss=loss)
+        for batch in training.batches(X, Y, epoch=0):
+            value = training.gradient(batch)
+            training.update()
+        found.append(float(value))
+    assert found[0] == found[1]
+
+
 # -- the loop laid open --------------------------------------------------------------------
 
 
-def begin(**options):
+def begin(loss="half_squared_error", **options):
     network = Network([Dense(4), Tanh(), Dense(2)], dtype="float64")
-    return network, network.start(loss="half_squared_error", batch_size=8, **options)
+    return network, network.start(loss=loss, batch_size=8, **options)
 
 
 def test_a_batch_of_other_data_is_refused():
@@ -400,6 +422,7 @@ def test_a_part_of_a_batch_is_as_long_as_its_rows(backend):
     whole = float(backend.to_host(training.gradient(batch)))
     parts = [replace(batch, rows=batch.rows[k : k + 4], first_row=k) for k in (0, 4)]
     values = [float(backend.to_host(training.gradient(part))) for part in parts]
+    # Sixteen squares in another order.
     assert sum(values) == pytest.approx(whole, rel=1e-13)
 
 
@@ -433,6 +456,7 @@ def test_trace_shows_every_buffer_and_changes_nothing(backend):
     found = training.trace(batch)
     training.gradient(batch)
     error = found["dense2"] - found["targets"]
+    # Two roundings of numbers near 1; then sixteen squares in another order.
     np.testing.assert_allclose(found["grad_dense2"], error / 8, rtol=0.0, atol=1e-15)
     loss = backend.to_host(training.read("loss"))
     np.testing.assert_allclose(found["loss"], loss, rtol=1e-13)
@@ -507,7 +531,7 @@ def test_weights_count_by_their_ratios_only():
         weight = factor * np.arange(1.0, 25.0)
         network.fit(X, Y, loss="half_squared_error", sample_weight=weight, **QUIET)
         found.append(network.parameters["dense1.weight"])
-    # The ratios are rounded in float64, far below float32.
+    # Ratios that differ in the last bit of float64, through six float32 steps.
     np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-6)
 
 
