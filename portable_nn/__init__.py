@@ -8,11 +8,20 @@ from portable_nn.backend import Backend, get_backend
 from portable_nn.errors import (
     BackendError,
     DataError,
+    FileError,
     NetworkError,
     NonFiniteError,
     NotFittedError,
     PortableNNError,
     ShapeError,
+)
+from portable_nn.initializers import (
+    Normal,
+    Uniform,
+    glorot_normal,
+    glorot_uniform,
+    he_normal,
+    he_uniform,
 )
 from portable_nn.layers import Dense, Dropout, mlp
 from portable_nn.losses import (
@@ -22,8 +31,16 @@ from portable_nn.losses import (
     MeanSquaredError,
 )
 from portable_nn.network import Network
-from portable_nn.optimizers import SGD, Adam
+from portable_nn.optimizers import SGD, Adam, RMSProp
 from portable_nn.runner import Reference
+from portable_nn.saved import load
+from portable_nn.schedules import (
+    ConstantRate,
+    CosineDecay,
+    ExponentialDecay,
+    StepDecay,
+    Warmup,
+)
 
 __version__ = "0.1.0"
 
@@ -33,24 +50,38 @@ __all__ = [
     "Backend",
     "BackendError",
     "BinaryCrossEntropy",
+    "ConstantRate",
+    "CosineDecay",
     "CrossEntropy",
     "DataError",
     "Dense",
     "Dropout",
+    "ExponentialDecay",
+    "FileError",
     "HalfSquaredError",
     "Identity",
     "MeanSquaredError",
     "Network",
     "NetworkError",
     "NonFiniteError",
+    "Normal",
     "NotFittedError",
     "PortableNNError",
+    "RMSProp",
     "ReLU",
     "Reference",
     "ShapeError",
     "Sigmoid",
     "Softmax",
+    "StepDecay",
     "Tanh",
+    "Uniform",
+    "Warmup",
     "get_backend",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "load",
     "mlp",
 ]

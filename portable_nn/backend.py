@@ -10,7 +10,9 @@ import importlib
 import os
 import re
 import warnings
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -66,20 +68,34 @@ class Backend(Protocol):
         """Wait for all work queued so far."""
 
 
-BUILT_IN = {"numpy": "portable_nn_numpy"}
+Where = str | ModuleType | Backend | None
+"""What names a backend; see ``get_backend``."""
+
+BUILT_IN = {"numpy": "portable_nn_numpy", "cupy": "portable_nn_cupy"}
 """Backends that come with the package: name, and the module whose ``open_backend`` makes one."""
 
+LIBRARIES = {
+    "array_api_strict": "pip install array-api-strict",
+    "jax": "pip install jax",
+    "torch": "pip install torch",
+}
+"""Libraries that run plans through the reference runner in the tests, and what installs each."""
 
-def get_backend(backend: str | Backend | None = None) -> Backend:
+AUTO = ("cupy", "numpy")
+"""What ``"auto"`` tries, in this order."""
+
+
+def get_backend(backend: Where = None) -> Backend:
     """The backend of this name; ``None`` asks ``PORTABLE_NN_BACKEND``, then takes NumPy.
 
     Parameters
     ----------
     backend
-        A ``Backend``; or ``"numpy"``; or any array API library with an optional device,
-        ``"torch"``, ``"torch:cuda:0"``, ``"jax"``, ``"cupy"``, ``"array_api_strict"``, which
-        runs through the reference runner; or a name from the entry points of group
-        ``portable_nn.backends``.
+        A ``Backend``. Or a name: ``"numpy"``, ``"cupy"``, ``"cupy:1"`` (a device follows the
+        colon); ``"auto"``, which is CuPy where there is a usable GPU and NumPy elsewhere; any
+        array API library, ``"torch"``, ``"torch:cuda:0"``, ``"jax"``, ``"array_api_strict"``,
+        which runs through the reference runner; a name from the entry points of group
+        ``portable_nn.backends``. Or the library itself, as a module.
 
     Raises
     ------
@@ -88,27 +104,65 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
     """
     if backend is None:
         backend = os.environ.get("PORTABLE_NN_BACKEND") or "numpy"
+    if isinstance(backend, ModuleType):
+        backend = _name(backend)
     if isinstance(backend, str):
-        return _open(backend)
+        name, _, device = backend.partition(":")
+        return _first_usable() if backend == "auto" else open_backend(name, device or None)
     if isinstance(backend, type) or not isinstance(backend, Backend):
-        raise BackendError(f"backend is a name or a Backend, which this is not: {backend!r}.")
+        raise BackendError(
+            f"backend is a name, an array library or a Backend, which this is not: {backend!r}."
+        )
     return backend
 
 
-@lru_cache(maxsize=16)
-def _open(backend: str) -> Backend:
-    """One object a name, so that asking for the same backend twice gives the same one."""
-    name, _, device = backend.partition(":")
+def backend_names() -> list[str]:
+    """All names this library knows of: built in, tested with, or from an entry point here."""
+    return [*BUILT_IN, *LIBRARIES, *_entry_points()]
+
+
+@lru_cache(maxsize=32)
+def open_backend(name: str, device: Any) -> Backend:
+    """The backend of a library on a device, given as text or as the library's own object.
+
+    One object for each, so that asking for the same backend twice gives the same one.
+    """
     module = BUILT_IN.get(name) or _entry_points().get(name)
     if module is not None:
-        opened: Backend = _module(name, module).open_backend(device or None)
+        opened: Backend = _module(name, module).open_backend(device)
         return opened
     xp = _namespace(name)
+    devices = _devices(xp)
+    if isinstance(device, str):
+        device = _of_text(devices, device)
     try:
-        return Reference(backend, xp, _device(xp, device) if device else None)
+        return Reference(name, xp, device)
     except Exception as error:  # each library raises its own kind for a device it lacks
-        cause = f"{type(error).__name__}: {error}"
-        raise BackendError(f"backend {backend!r} cannot be used here ({cause}).") from error
+        known = ", ".join(str(known) for known in devices if known is not None)
+        cause = f"{type(error).__name__}: {error}".splitlines()[0][:100]
+        raise BackendError(
+            f"backend {name!r} has no usable device {str(device)!r} here ({cause}); it has {known}."
+        ) from error
+
+
+def _first_usable() -> Backend:
+    *better, last = AUTO
+    for name in better:
+        with suppress(BackendError):
+            return open_backend(name, None)
+    return open_backend(last, None)
+
+
+def namespace_backend(xp: Namespace | ModuleType, device: Any) -> Backend:
+    """The backend of an array's namespace and device, where computing on the array belongs."""
+    usual = open_backend(_name(xp), None)
+    return usual if device == usual.device else open_backend(usual.name, device)
+
+
+def _name(module: Any) -> str:
+    """``"torch"`` of torch and of what array-api-compat makes of it; ``"jax"`` of jax.numpy."""
+    name: str = module.__name__
+    return name.removeprefix("array_api_compat.").removesuffix(".numpy")
 
 
 @lru_cache(maxsize=1)
@@ -135,13 +189,24 @@ def _namespace(name: str) -> ModuleType:
             return found
     raise BackendError(
         f"backend {name!r} is not installed, or is no array API library (2024.12 or later). "
-        f"Install it, or use backend='numpy', which is always there."
+        f"{_advice(name)} backend='numpy' is always there."
     )
 
 
-def _device(xp: Namespace, name: str) -> Any:
-    """The namespace's device whose text names ``name``, else the name itself."""
+def _advice(name: str) -> str:
+    if name in LIBRARIES:
+        return f"Install it with: {LIBRARIES[name]}."
+    known = ["auto", *backend_names()]
+    close = get_close_matches(name, known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known names: {', '.join(known)}."
+
+
+def _devices(xp: Namespace) -> list[Any]:
     with warnings.catch_warnings(action="ignore"):  # torch: a device type it deprecates
-        devices = xp.__array_namespace_info__().devices()
-    word = re.compile(rf"\b{re.escape(name)}\b")
-    return next((device for device in devices if word.search(str(device))), name)
+        return list(xp.__array_namespace_info__().devices())
+
+
+def _of_text(devices: Sequence[Any], text: str) -> Any:
+    """The device whose own text names ``text``, else the text itself."""
+    word = re.compile(rf"\b{re.escape(text)}\b")
+    return next((device for device in devices if word.search(str(device))), text)

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from array_api_compat import array_namespace, device, is_array_api_obj
 
+from portable_nn.backend import Backend, namespace_backend
 from portable_nn.errors import DataError, NetworkError, ShapeError
 from portable_nn.runner import to_host
 
@@ -19,8 +21,44 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def table(x: Any, dtype: str, features: int | None = None, name: str = "x") -> HostArray:
-    """``x`` as a finite host array (n, features), n >= 1, of ``dtype``; a copy."""
+def backend_of(**arrays: Any) -> Backend | None:
+    """The backend that arrays of another library than NumPy live on; None if there are none.
+
+    Raises
+    ------
+    DataError
+        If they live in more than one place.
+    """
+    found = {
+        name: namespace_backend(array_namespace(array), device(array))
+        for name, array in arrays.items()
+        if _of_a_library(array)
+    }
+    if len(set(map(id, found.values()))) > 1:
+        places = ", ".join(f"{name} {backend!r}" for name, backend in found.items())
+        raise DataError(f"the arrays live in different places: {places}; or say backend=....")
+    return next(iter(found.values()), None)
+
+
+def _of_a_library(given: Any) -> bool:
+    """Whether it is an array with a place of its own: neither NumPy's nor a list or table."""
+    return is_array_api_obj(given) and not isinstance(given, np.ndarray | np.generic)
+
+
+def like(given: Any, values: HostArray) -> Any:
+    """Results in the kind of the array they are of: its library, on its device.
+
+    Text, and what that library cannot hold exactly, stays a NumPy array.
+    """
+    if values.dtype.kind not in "biuf" or not _of_a_library(given):
+        return values
+    xp = array_namespace(given)
+    found = xp.asarray(values, device=device(given))
+    return found if np.array_equal(to_host(found), values) else values
+
+
+def table(x: Any, features: int | None = None, name: str = "x") -> HostArray:
+    """``x`` as a host array of finite numbers (n, features), n >= 1; a copy."""
     host = _host(x, name)
     if host.ndim != 2:
         raise ShapeError(
@@ -30,12 +68,12 @@ def table(x: Any, dtype: str, features: int | None = None, name: str = "x") -> H
         raise ShapeError(f"{name} has nothing in it: {host.shape}.")
     if features is not None and host.shape[1] != features:
         raise ShapeError(f"the network takes (n, {features}); got {name} {host.shape}.")
-    return cast(host, dtype, name)
+    numeric(host, name)
+    return host
 
 
 def cast(host: HostArray, dtype: str, name: str) -> HostArray:
-    """Numbers as ``dtype``, where all of them must be finite."""
-    numeric(host, name)
+    """Numbers as ``dtype``, where all of them must still be finite."""
     with np.errstate(over="ignore"):
         small = host.astype(dtype, copy=False)
     if not np.isfinite(small).all():

@@ -34,12 +34,13 @@ def load_digits() -> tuple[HostArray, HostArray]:
 
 
 def split(
-    x: HostArray, y: HostArray, *, test: float = 0.2, seed: int = 0
+    x: HostArray, y: HostArray, *, test: float = 0.2, seed: int = 0, every_class: bool = False
 ) -> tuple[HostArray, HostArray, HostArray, HostArray]:
     """Cut rows at random into a training and a test part: ``x, y, x_test, y_test``.
 
     ``test`` is the fraction of the rows for the test part, in (0, 1), rounded to a row. The
-    rows drawn depend on the seed and the number of rows only.
+    rows drawn depend on the seed and the number of rows only. With ``every_class``, a class
+    that only the test part got gives a row of it to the training part.
     """
     x, y = np.asarray(x), np.asarray(y)
     if len(x) != len(y):
@@ -49,5 +50,11 @@ def split(
     if not 0 < round(test * len(x)) < len(x):
         raise DataError(f"test={test} of {len(x)} rows leaves a part empty.")
     order = Draws(seed, "split").permutation(len(x))
-    cut = len(x) - round(test * len(x))
-    return x[order[:cut]], y[order[:cut]], x[order[cut:]], y[order[cut:]]
+    train, rest = np.split(order, [len(x) - round(test * len(x))])
+    if every_class:
+        classes, first = np.unique(y[rest], return_index=True)
+        alone = first[~np.isin(classes, y[train])]
+        train, rest = np.concatenate([train, rest[alone]]), np.delete(rest, alone)
+        if len(rest) == 0:
+            raise DataError("hardly a class has two rows; there is no row to test with.")
+    return x[train], y[train], x[rest], y[rest]

@@ -27,3 +27,7 @@ class BackendError(PortableNNError, RuntimeError):
 
 class NonFiniteError(PortableNNError, ArithmeticError):
     """The loss became infinite or NaN; the message names epoch, step and layer."""
+
+
+class FileError(PortableNNError, ValueError):
+    """A file that is not, or cannot become, what it should be."""

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy, deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from portable_nn import checks
-from portable_nn.activations import Activation, Identity
-from portable_nn.backend import Backend, get_backend
+from portable_nn.backend import Backend, Where, get_backend
+from portable_nn.compose import compose
 from portable_nn.errors import DataError, NetworkError, NotFittedError, ShapeError
-from portable_nn.layers import Layer, chain
+from portable_nn.files import write_model
+from portable_nn.fitted import Fitted
+from portable_nn.layers import Layer
 from portable_nn.losses import Loss, as_loss
-from portable_nn.optimizers import Adam, Optimizer, as_optimizer
-from portable_nn.plan import Plan, PlanBuilder, Schedule
+from portable_nn.optimizers import Adam, Optimizer, as_optimizer, check_schedule
+from portable_nn.plan import Kind, Plan
 from portable_nn.progress import Progress
-from portable_nn.session import Rows, Session, Validation
+from portable_nn.record import describe
+from portable_nn.scaling import Scaling
+from portable_nn.session import Session, Validation
+from portable_nn.tables import Columns
 from portable_nn.targets import Targets
 from portable_nn.training import Batch, History, Opened, Training, fit
 
@@ -25,17 +31,6 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float64")
 MODES = ("train", "evaluate", "predict")
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What a network is after data has been seen: how it learns, from what, and its values."""
-
-    loss: Loss
-    optimizer: Optimizer
-    targets: Targets
-    features: int
-    session: Session
 
 
 class Network:
@@ -54,6 +49,9 @@ class Network:
         Of the last fit, one entry an epoch: ``"loss"`` (mean over the rows of the epoch, each
         batch before its update), ``"seconds"``, with a validation set also
         ``"validation_loss"`` and ``"validation_accuracy"`` or ``"validation_r2"``.
+    columns
+        How the columns of a table became ``x``, if somebody set it (``tables.Columns``); it is
+        saved with the network, which does not use it.
 
     Examples
     --------
@@ -72,6 +70,7 @@ class Network:
             raise NetworkError(f"dtype is one of {', '.join(DTYPES)}; got {dtype!r}.")
         self.dtype = dtype
         self.history: History = {}
+        self.columns: Columns | None = None
         self._fitted: Fitted | None = None
         self._plans: dict[Any, tuple[Plan, Loss, Optimizer | None]] = {}
 
@@ -117,46 +116,11 @@ class Network:
         chosen = as_loss(loss)
         key = (mode, id(chosen), id(step_by), features)
         if key not in self._plans:  # which keeps the objects, so that their ids stay theirs
-            self._plans[key] = (self._build(mode, chosen, step_by, features), chosen, step_by)
-        return self._plans[key][0]
-
-    def _build(self, mode: str, loss: Loss, optimizer: Optimizer | None, features: int) -> Plan:
-        builder = PlanBuilder(mode, self.dtype)
-        layers = self._before_link(loss)
-        z = chain(builder, layers, builder.data("x", features), mode)
-        if loss.link is not None and builder.written_by(z) is loss.link.kernel:
-            raise NetworkError(
-                f"{type(loss).__name__} has {loss.link.__name__} built in; here it would be "
-                f"applied twice."
+            plan = compose(
+                self.layers, chosen, step_by, mode=mode, dtype=self.dtype, features=features
             )
-        if mode != "train":
-            link = loss.link() if loss.link is not None else Identity()
-            builder.outputs["output"] = link.forward(builder, z, mode)
-        if mode != "predict":
-            builder.outputs["loss"] = loss.forward(builder, z)
-        if optimizer is not None:
-            builder.backward(builder.outputs["loss"])
-            builder.section = "update"
-            names = optimizer.hyperparameters(1)
-            hyper = [builder.fed(name, (), Schedule(name)) for name in names]
-            for parameter, grad in builder.gradients.items():
-                optimizer.update(builder, parameter, grad, hyper)
-        return builder.build()
-
-    def _before_link(self, loss: Loss) -> tuple[Layer, ...]:
-        """The layers whose output the loss takes: without the link that it has built in."""
-        layers = self.layers
-        while layers and isinstance(layers[-1], Identity):
-            layers = layers[:-1]
-        last = layers[-1] if layers else None
-        if loss.link is None or not isinstance(last, Activation):
-            return layers
-        if type(last) is loss.link:
-            return layers[:-1]
-        raise NetworkError(
-            f"{type(loss).__name__} goes with a last layer {loss.link.__name__}() or with none "
-            f"(it takes logits); this network ends in {type(last).__name__}()."
-        )
+            self._plans[key] = (plan, chosen, step_by)
+        return self._plans[key][0]
 
     # -- training ------------------------------------------------------------------------
 
@@ -172,8 +136,9 @@ class Network:
         validation: tuple[Any, Any] | None = None,
         sample_weight: Any = None,
         shuffle: bool = True,
+        standardize: bool = False,
         seed: int = 0,
-        backend: str | Backend | None = None,
+        backend: Where = None,
         warm_start: bool = False,
         progress: bool = True,
     ) -> Network:
@@ -196,12 +161,19 @@ class Network:
             0 counts for nothing there, but keeps its place in a batch.
         shuffle
             New order every epoch; False keeps the order given.
+        standardize
+            Bring every column of ``x``, and ``y`` if it is numbers, to mean 0 and standard
+            deviation 1 of these rows; the network does so from then on wherever it is given
+            data, and predicts in the units of ``y``. Columns of 0 and 1 stay as they are.
         seed
             Of initial parameters, order and dropout: the same bits on every backend.
         backend
-            ``"numpy"``, ``"torch"``, ``"jax"``, ``"cupy"``, ...; see ``get_backend``.
+            ``"numpy"``, ``"cupy"``, ``"auto"``, ``"torch"``, ...; see ``get_backend``. If
+            None, where the arrays given live; with NumPy arrays, ``PORTABLE_NN_BACKEND``, else
+            NumPy.
         warm_start
-            Keep the parameters there are, if any, and the classes; the optimizer starts anew.
+            Keep the parameters there are, if any, the classes and the standardization; the
+            optimizer and its schedule start anew.
         progress
             A line an epoch, and on a terminal a bar, on standard error.
 
@@ -220,10 +192,12 @@ class Network:
             On Ctrl-C, after the running step; the parameters are those it left.
         """
         checks.count(epochs, "epochs")
+        check_schedule(as_optimizer(optimizer), epochs)
         training = self.start(
             loss=loss,
             optimizer=optimizer,
             batch_size=batch_size,
+            standardize=standardize,
             seed=seed,
             backend=backend,
             warm_start=warm_start,
@@ -254,8 +228,9 @@ class Network:
         loss: Loss | str,
         optimizer: Optimizer | str = "adam",
         batch_size: int | None = 64,
+        standardize: bool = False,
         seed: int = 0,
-        backend: str | Backend | None = None,
+        backend: Where = None,
         warm_start: bool = False,
     ) -> Training:
         """The loop laid open; parameters as for ``fit``.
@@ -270,20 +245,27 @@ class Network:
         if batch_size is not None:
             checks.count(batch_size, "batch_size")
         checks.seed(seed)
-        chosen, step_by, place = as_loss(loss), as_optimizer(optimizer), get_backend(backend)
+        chosen, step_by = as_loss(loss), as_optimizer(optimizer)
+        asked = None if backend is None else get_backend(backend)
         self._plans = {}  # those of earlier fits are not asked for again
 
         def opener(x: Any, y: Any, sample_weight: Any, session: Session | None) -> Opened:
             known = self._fitted if session is not None or warm_start else None
-            host = checks.table(x, self.dtype, known.features if known else None)
-            plan = self.plan(chosen, step_by, features=host.shape[1])
-            same = known is not None and isinstance(known.targets, chosen.targets)
-            kind = known.targets if known and same else None
-            targets, rows = self._rows(chosen, host, y, sample_weight, kind)
+            place = asked or checks.backend_of(x=x, y=y, sample_weight=sample_weight)
+            raw = checks.table(x, known.features if known else None)
+            features = raw.shape[1]
+            plan = self.plan(chosen, step_by, features=features)
+            inputs = _scaling(raw, standardize, known)
+            targets = self._targets(
+                chosen, checks.targets(y, len(raw)), features, standardize, known
+            )
             if session is None:
+                place = place or get_backend()
                 session = Session(place, self._values(place, plan) if known else {})
-                session.initialize(plan, seed)
-            self._fitted = Fitted(chosen, step_by, targets, host.shape[1], session)
+            fitted = Fitted(chosen, step_by, targets, inputs, features, session)
+            rows = fitted.rows(fitted.scale(raw, self.dtype), y, self.dtype, sample_weight)
+            session.initialize(plan, seed)
+            self._fitted = fitted
             return plan, session, rows
 
         def owner() -> Session | None:
@@ -291,26 +273,22 @@ class Network:
 
         return Training(opener, owner, step_by, batch_size, seed)
 
-    def _rows(
-        self, loss: Loss, x: HostArray, y: Any, sample_weight: Any, known: Targets | None
-    ) -> tuple[Targets, Rows]:
-        """Targets as learned from ``y`` (or as known), and everything a plan reads."""
-        y = checks.targets(y, len(x))
-        plan = self.plan(loss, features=x.shape[1], mode="evaluate")
+    def _targets(
+        self, loss: Loss, y: HostArray, features: int, standardize: bool, known: Fitted | None
+    ) -> Targets:
+        """What the network knows of targets of this kind already, or learns from these."""
+        if known is not None and isinstance(known.targets, loss.targets):
+            return known.targets
+        plan = self.plan(loss, features=features, mode="evaluate")
         outputs = plan.buffers[plan.outputs["output"]].shape[-1]
-        targets = known or loss.targets.learn(y, int(outputs))
-        encoded = targets.encode(y)
-        if targets.dtype == "float":
-            encoded = checks.cast(encoded, self.dtype, "y")
-        return targets, Rows(x, encoded, checks.weights(sample_weight, len(x)))
+        return loss.targets.learn(y, int(outputs), standardize)
 
     def _validation(self, validation: Any) -> Validation:
         if not isinstance(validation, tuple | list) or len(validation) != 2:
             raise DataError(f"validation is a pair (x, y); got {type(validation).__name__}.")
         (x, y), fitted = validation, self._known()
-        host = checks.table(x, self.dtype, fitted.features, "validation x")
-        _, rows = self._rows(fitted.loss, host, y, None, fitted.targets)
-        y = checks.targets(y, len(host))
+        rows = fitted.rows(fitted.table(x, self.dtype, "validation x"), y, self.dtype)
+        y = checks.targets(y, len(rows.x))
         return Validation(self.plan(mode="evaluate"), rows, y, fitted.targets)
 
     def _values(self, backend: Backend, plan: Plan) -> dict[str, Any]:
@@ -329,13 +307,42 @@ class Network:
             del session.state[name]
         session.step.cache_clear()
 
+    # -- files ---------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write layers, parameters and what ``fit`` learned of the data to a file.
+
+        A safetensors file, which ``portable_nn.load`` opens on any backend. ``path`` holds the
+        old file or the whole new one, whenever the process ends. The optimizer's state and
+        the history are not saved.
+
+        Raises
+        ------
+        NetworkError
+            If a layer or the loss is an object that cannot be written down.
+        FileError, OSError
+            If the file cannot be written.
+        """
+        fitted = self._known()
+        record = {
+            "layers": self.layers, "dtype": self.dtype, "loss": fitted.loss,
+            "optimizer": fitted.optimizer, "targets": fitted.targets, "inputs": fitted.inputs,
+            "features": fitted.features,
+        }  # fmt: skip
+        described = {name: describe(value) for name, value in record.items()}
+        described["columns"] = None if self.columns is None else self.columns.to_record()
+        write_model(path, self._host_values("parameter", "state"), described)
+
     # -- results -------------------------------------------------------------------------
 
     @property
     def parameters(self) -> dict[str, HostArray]:
         """Copies of all parameters on the host, by their names in the plan."""
+        return self._host_values("parameter")
+
+    def _host_values(self, *kinds: Kind) -> dict[str, HostArray]:
         session = self._known().session
-        names = [buffer.name for buffer in self.plan(mode="predict").of_kind("parameter")]
+        names = [buffer.name for buffer in self.plan(mode="predict").of_kind(*kinds)]
         return {name: session.backend.to_host(session.state[name]) for name in names}
 
     @property
@@ -348,38 +355,44 @@ class Network:
         """Where the parameters live: the backend of the last fit."""
         return self._known().session.backend
 
-    def outputs(self, x: Any, *, backend: str | Backend | None = None) -> HostArray:
-        """What the last layer gives, the loss's link applied: (n, outputs) on the host.
+    def outputs(self, x: Any, *, backend: Where = None) -> Any:
+        """What the last layer gives, the loss's link applied: (n, outputs).
 
-        Runs where the network was trained, or on ``backend``.
+        Runs where the network was trained, or on ``backend``. This and every prediction comes
+        back as an array of the library and device of ``x``; text is always a NumPy array.
         """
-        fitted = self._known()
-        host = checks.table(x, self.dtype, fitted.features)
-        plan, session = self.plan(mode="predict"), fitted.session
-        place = session.backend if backend is None else get_backend(backend)
-        if place is not session.backend:
-            session = Session(place, self._values(place, plan))
-        return session.concatenate(plan, {"x": host})
+        return checks.like(x, self._outputs(x, backend))
 
-    def predict(self, x: Any, *, backend: str | Backend | None = None) -> HostArray:
+    def predict(self, x: Any, *, backend: Where = None) -> Any:
         """Labels or numbers, in the form ``y`` had in ``fit``: (n,) or (n, outputs)."""
-        return self._known().targets.decode(self.outputs(x, backend=backend))
+        return checks.like(x, self._predict(x, backend))
 
-    def predict_proba(self, x: Any, *, backend: str | Backend | None = None) -> HostArray:
+    def predict_proba(self, x: Any, *, backend: Where = None) -> Any:
         """Probability of each class, (n, classes), in the order of ``classes``.
 
         Of yes in each column, (n, outputs), if ``y`` was yes and no, (n, outputs), in ``fit``.
         Raises ``DataError`` if the network predicts numbers.
         """
-        return self._known().targets.probabilities(self.outputs(x, backend=backend))
+        return checks.like(x, self._known().targets.probabilities(self._outputs(x, backend)))
 
-    def score(self, x: Any, y: Any, *, backend: str | Backend | None = None) -> float:
+    def score(self, x: Any, y: Any, *, backend: Where = None) -> float:
         """Accuracy for labels, R2 for numbers, by scikit-learn's definitions."""
-        predictions = self.predict(x, backend=backend)
+        predictions = self._predict(x, backend)
         y = checks.targets(y, len(predictions))
         if y.shape != predictions.shape:
             raise ShapeError(f"predictions are {predictions.shape}; got y {y.shape}.")
         return self._known().targets.score(y, predictions)
+
+    def _outputs(self, x: Any, backend: Where) -> HostArray:
+        fitted, plan = self._known(), self.plan(mode="predict")
+        inputs, session = fitted.table(x, self.dtype), fitted.session
+        place = session.backend if backend is None else get_backend(backend)
+        if place is not session.backend:
+            session = Session(place, self._values(place, plan))
+        return session.concatenate(plan, {"x": inputs})
+
+    def _predict(self, x: Any, backend: Where) -> HostArray:
+        return self._known().targets.decode(self._outputs(x, backend))
 
     def _known(self) -> Fitted:
         if self._fitted is None:
@@ -396,3 +409,12 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network({list(self.layers)!r}, dtype={self.dtype!r})"
+
+
+def _scaling(x: HostArray, standardize: bool, known: Fitted | None) -> Scaling | None:
+    """How a training scales its inputs: as the network did before, if it goes on."""
+    if known is None:
+        return Scaling.learn(x) if standardize else None
+    if standardize and known.inputs is None:
+        raise NetworkError("this network was trained without standardize=True; fit it anew.")
+    return known.inputs

@@ -1,7 +1,8 @@
 """Optimizers: each writes only its own update; where its state lives is the plan's affair.
 
-``hyperparameters(step)`` gives the numbers of update ``step`` (1, 2, ...), in float64 on the
-host; they reach the update kernel as 0-d arrays. ``update`` writes one parameter's call.
+``hyperparameters(step, epoch)`` gives the numbers of update ``step`` (1, 2, ...), in float64 on
+the host; they reach the update kernel as 0-d arrays. ``update`` writes one parameter's call.
+A learning rate is a number or a function of the epoch: see ``schedules.py``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Protocol, runtime_checkable
 
 from portable_nn import kernels
@@ -17,43 +17,94 @@ from portable_nn.checks import named
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import zeros
 from portable_nn.plan import PlanBuilder
+from portable_nn.schedules import Rate, check_rate, positive, rate_at
 
 
 @runtime_checkable
 class Optimizer(Protocol):
     """An optimizer in step form: one call a parameter and update."""
 
-    def hyperparameters(self, step: int) -> Mapping[str, float]:
-        """The 0-d inputs of update ``step``, by name; always the same names."""
+    def hyperparameters(self, step: int, epoch: float) -> Mapping[str, float]:
+        """The 0-d inputs of update ``step`` (1, 2, ...), by name; always the same names.
+
+        ``epoch`` counts the passes over the data before the batch whose gradient is used,
+        fractions included.
+        """
 
     def update(self, builder: PlanBuilder, parameter: str, grad: str, hyper: Sequence[str]) -> None:
         """Write the call that updates one parameter."""
 
 
-def _positive(optimizer: object, name: str, below: float = math.inf) -> None:
-    value = getattr(optimizer, name)
-    if not (isinstance(value, Real) and 0.0 < float(value) < below):
-        wanted = "a number above 0" if below == math.inf else f"a number between 0 and {below}"
-        raise NetworkError(f"{type(optimizer).__name__} takes {wanted} as {name}; got {value!r}.")
+@dataclass(frozen=True)
+class SGD:
+    """Gradient descent, ``p <- p - learning_rate * g``, if wanted with a velocity v.
+
+    Batch, mini-batch or per sample, as the batch size says. With ``momentum``,
+    ``v <- momentum v + learning_rate g``, ``p <- p - v``; with ``nesterov`` too,
+    ``p <- p - (momentum v + learning_rate g)``.
+    Source: Polyak 1964, and Sutskever et al. 2013, eq. 1 to 4, where p is, with ``nesterov``,
+    the point they look ahead to and take the gradient at (as in Keras).
+
+    The rate stands inside the velocity, as there. PyTorch gathers gradients alone,
+    ``v <- momentum v + g``, and takes ``learning_rate v`` off: the same as long as the rate
+    stays; when it changes, there it changes what has been gathered too, here only what is
+    added from then on.
+    """
+
+    learning_rate: Rate = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        check_rate(self, "learning_rate")
+        if self.momentum != 0.0:
+            positive(self, "momentum", below=1.0)
+        elif self.nesterov:
+            raise NetworkError("SGD(nesterov=True) takes a momentum too, such as 0.9; got 0.")
+
+    def hyperparameters(self, step: int, epoch: float) -> Mapping[str, float]:
+        rate = {"learning_rate": rate_at(self.learning_rate, epoch)}
+        return {"momentum": self.momentum, **rate} if self.momentum else rate
+
+    def update(self, builder: PlanBuilder, parameter: str, grad: str, hyper: Sequence[str]) -> None:
+        if not self.momentum:
+            builder.assign([parameter], kernels.sgd, parameter, grad, *hyper)
+            return
+        kernel = kernels.nesterov if self.nesterov else kernels.momentum
+        v = builder.state(f"velocity.{parameter}", builder.shape(parameter), zeros)
+        builder.assign([parameter, v], kernel, parameter, grad, v, *hyper)
 
 
 @dataclass(frozen=True)
-class SGD:
-    """Gradient descent, ``p <- p - learning_rate * grad``.
+class RMSProp:
+    """A step along the gradient, divided by the root of a running mean s of its square.
 
-    Batch, mini-batch or per sample, as the batch size says.
+    ``s <- beta s + (1 - beta) g^2``, ``p <- p - learning_rate * g / sqrt(s + epsilon)``.
+    Source: Hinton 2012, lecture 6e; epsilon inside the root, as in Keras and optax. PyTorch adds
+    it outside, to the root, and takes 0.99 as beta and 0.01 as learning rate unless told
+    otherwise; there, ``eps=1e-4`` is as large as ``epsilon=1e-8`` is here.
     """
 
-    learning_rate: float = 0.01
+    learning_rate: Rate = 0.001
+    beta: float = 0.9
+    epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        _positive(self, "learning_rate")
+        check_rate(self, "learning_rate")
+        positive(self, "beta", below=1.0)
+        positive(self, "epsilon")
 
-    def hyperparameters(self, step: int) -> Mapping[str, float]:
-        return {"learning_rate": self.learning_rate}
+    def hyperparameters(self, step: int, epoch: float) -> Mapping[str, float]:
+        return {
+            "beta": self.beta,
+            "rest": 1.0 - self.beta,
+            "learning_rate": rate_at(self.learning_rate, epoch),
+            "epsilon": self.epsilon,
+        }
 
     def update(self, builder: PlanBuilder, parameter: str, grad: str, hyper: Sequence[str]) -> None:
-        builder.assign([parameter], kernels.sgd, parameter, grad, *hyper)
+        s = builder.state(f"mean_square.{parameter}", builder.shape(parameter), zeros)
+        builder.assign([parameter, s], kernels.rmsprop, parameter, grad, s, *hyper)
 
 
 @dataclass(frozen=True)
@@ -66,25 +117,25 @@ class Adam:
     correction of v (PyTorch and optax alike; Keras and scikit-learn add it before).
     """
 
-    learning_rate: float = 0.001
+    learning_rate: Rate = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        _positive(self, "learning_rate")
-        _positive(self, "beta1", below=1.0)
-        _positive(self, "beta2", below=1.0)
-        _positive(self, "epsilon")
+        check_rate(self, "learning_rate")
+        positive(self, "beta1", below=1.0)
+        positive(self, "beta2", below=1.0)
+        positive(self, "epsilon")
 
-    def hyperparameters(self, step: int) -> Mapping[str, float]:
+    def hyperparameters(self, step: int, epoch: float) -> Mapping[str, float]:
         root = math.sqrt(1.0 - self.beta2**step)
         return {
             "beta1": self.beta1,
             "rest1": 1.0 - self.beta1,
             "beta2": self.beta2,
             "rest2": 1.0 - self.beta2,
-            "step_size": self.learning_rate * root / (1.0 - self.beta1**step),
+            "step_size": rate_at(self.learning_rate, epoch) * root / (1.0 - self.beta1**step),
             "epsilon": self.epsilon * root,
         }
 
@@ -94,7 +145,7 @@ class Adam:
         builder.assign([parameter, m, v], kernels.adam, parameter, grad, m, v, *hyper)
 
 
-OPTIMIZERS = {"adam": Adam, "sgd": SGD}
+OPTIMIZERS = {"adam": Adam, "rmsprop": RMSProp, "sgd": SGD}
 """The names accepted where an optimizer is asked for."""
 
 
@@ -104,3 +155,13 @@ def as_optimizer(given: Optimizer | str) -> Optimizer:
         return given
     optimizer: Optimizer = named(given, OPTIMIZERS, "optimizer")
     return optimizer
+
+
+def check_schedule(optimizer: Optimizer, epochs: int) -> None:
+    """Ask a learning rate that is a schedule for each epoch to come.
+
+    So a value that is no rate is a ``NetworkError`` before the first step.
+    """
+    if callable(getattr(optimizer, "learning_rate", None)):
+        for epoch in range(epochs):
+            optimizer.hyperparameters(1, float(epoch))

@@ -6,13 +6,14 @@ reads, and turns outputs back into what the user gave.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import numpy as np
 
 from portable_nn.errors import DataError, ShapeError
 from portable_nn.metrics import accuracy, r2
+from portable_nn.scaling import Scaling
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -24,9 +25,16 @@ class Targets(Protocol):
     dtype: ClassVar[Literal["float", "index"]]
     metric: ClassVar[str]
 
+    @property
+    def outputs(self) -> int:
+        """Of the network that learns them."""
+
     @classmethod
-    def learn(cls, y: HostArray, outputs: int) -> Targets:
-        """Check ``y`` against a network with this many outputs; remember what decoding needs."""
+    def learn(cls, y: HostArray, outputs: int, standardize: bool = False) -> Targets:
+        """Check ``y`` against a network with this many outputs; remember what decoding needs.
+
+        ``standardize`` brings numbers to mean 0 and deviation 1 for the loss.
+        """
 
     def encode(self, y: HostArray) -> HostArray:
         """(n, k) for the loss kernel; ``y`` is checked again, as it may be other data."""
@@ -68,6 +76,12 @@ def _same_kind(y: HostArray, classes: HostArray) -> bool:
     return text[0] == text[1]
 
 
+def _several(classes: HostArray) -> HostArray:
+    if len(classes) < 2:
+        raise DataError(f"y has one class only, {classes[0].item()!r}; there is nothing to learn.")
+    return classes
+
+
 def _accuracy(y: HostArray, predictions: HostArray) -> float:
     if not _same_kind(y, predictions):
         raise DataError(f"the network predicts {predictions.dtype}; got labels {y.dtype}.")
@@ -91,26 +105,34 @@ def _known(y: HostArray, classes: HostArray) -> HostArray:
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """Real numbers, (n,) or (n, k); predictions have the shape of ``y``; scored by R2."""
+    """Real numbers, (n,) or (n, k); predictions have the shape of ``y``; scored by R2.
+
+    With a ``scaling`` the loss sees scaled numbers; predictions are in the units of ``y``.
+    """
 
     outputs: int
     flat: bool
+    scaling: Scaling | None = None
     dtype: ClassVar[Literal["float", "index"]] = "float"
     metric: ClassVar[str] = "r2"
 
     @classmethod
-    def learn(cls, y: HostArray, outputs: int) -> Numbers:
-        return cls(outputs, y.ndim == 1)
+    def learn(cls, y: HostArray, outputs: int, standardize: bool = False) -> Numbers:
+        plain = cls(outputs, y.ndim == 1)
+        table = plain.encode(y)
+        return replace(plain, scaling=Scaling.learn(table)) if standardize else plain
 
     def encode(self, y: HostArray) -> HostArray:
         _width(y, self.outputs)
         _same_rank(y, self.flat)
         if y.dtype.kind not in "biuf":
             raise DataError(f"this loss takes numbers as y; got dtype {y.dtype}.")
-        return y.reshape(len(y), -1)
+        table = y.reshape(len(y), -1)
+        return table if self.scaling is None else self.scaling.apply(table)
 
     def decode(self, outputs: HostArray) -> HostArray:
-        return outputs[:, 0] if self.flat else outputs
+        numbers = outputs if self.scaling is None else self.scaling.undo(outputs)
+        return numbers[:, 0] if self.flat else numbers
 
     def probabilities(self, outputs: HostArray) -> HostArray:
         raise DataError("this network predicts numbers, which have no class probabilities.")
@@ -130,13 +152,17 @@ class Labels:
     dtype: ClassVar[Literal["float", "index"]] = "index"
     metric: ClassVar[str] = "accuracy"
 
+    @property
+    def outputs(self) -> int:
+        return len(self.classes)
+
     @classmethod
-    def learn(cls, y: HostArray, outputs: int) -> Labels:
+    def learn(cls, y: HostArray, outputs: int, standardize: bool = False) -> Labels:
         _one_a_row(y)
         if y.dtype.kind not in "biuUS":
             hint = " (y.astype(int)?)" if y.dtype.kind == "f" else ""
             raise DataError(f"labels are integers or strings; got dtype {y.dtype}{hint}.")
-        classes = np.unique(y)
+        classes = _several(np.unique(y))
         if y.dtype.kind in "iu" and classes[0] >= 0 and classes[-1] < outputs:
             fits = outputs - 1 <= np.iinfo(y.dtype).max
             # One may be missing from the training rows.
@@ -181,11 +207,13 @@ class Binary:
     metric: ClassVar[str] = "accuracy"
 
     @classmethod
-    def learn(cls, y: HostArray, outputs: int) -> Binary:
+    def learn(cls, y: HostArray, outputs: int, standardize: bool = False) -> Binary:
         _width(y, outputs)
         if y.dtype.kind not in "biufUS":
-            raise DataError(f"labels are numbers or strings; got dtype {y.dtype}.")
-        classes = np.unique(y)
+            raise DataError(f"labels are whole numbers or strings; got dtype {y.dtype}.")
+        if y.dtype.kind == "f" and (y != np.rint(y)).any():
+            raise DataError(f"labels are whole numbers or strings; y has {y[y != np.rint(y)][0]}.")
+        classes = np.unique(y) if y.ndim == 2 else _several(np.unique(y))
         if y.ndim == 2 or (y.dtype.kind in "biuf" and np.isin(classes, (0, 1)).all()):
             classes = np.array([0, 1], dtype=y.dtype if y.dtype.kind in "biuf" else None)
         if len(classes) != 2:

@@ -38,14 +38,16 @@ class Batch:
 
     ``data`` are the rows it is cut from; ``rows`` (n,) indices on the device; ``scale`` () on
     the device, one over the total weight of the whole batch; ``weight`` this part's own total
-    weight; ``first_row`` the place of its first row in the whole batch (not 0 in a
-    micro-batch).
+    weight; ``epoch`` the passes over the data before it, fractions included (2.3: three of
+    ten batches into the third pass); ``first_row`` the place of its first row in the whole
+    batch (not 0 in a micro-batch).
     """
 
     data: Rows
     rows: Array
     scale: Array
     weight: float
+    epoch: float
     first_row: int = 0
 
     @property
@@ -85,8 +87,9 @@ class Training:
         self._given: tuple[Any, Any, Any] | None = None
         self._opened: Opened | None = None
         self._current: Step | None = None
-        self._table: Array | None = None
-        self._table_starts, self._epoch_steps = 0, 1
+        self._epoch = 0.0
+        self._ahead: list[float] = []
+        self._rows_sent: dict[tuple[int, float], tuple[Array, int]] = {}
         self._draws: list[tuple[Buffer, Draw]] = []
         self._scheduled: list[str] = []
         self._lasting: set[str] = set()
@@ -145,27 +148,30 @@ class Training:
         starts = np.arange(0, total, size)
         weights = np.add.reduceat(rows.weight[order], starts)
         scales = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
-        self._epoch_steps = len(starts)
+        begins = self._ahead = [epoch + k / len(starts) for k in range(len(starts))]
         indices, scale = backend.asarray(order, "index"), backend.asarray(scales, self.plan.dtype)
         for k, start in enumerate(starts.tolist()):
             stop = min(start + size, total)
-            yield Batch(rows, indices[start:stop], scale[k], float(weights[k]))
+            yield Batch(rows, indices[start:stop], scale[k], float(weights[k]), begins[k])
 
     def gradient(self, batch: Batch) -> Array:
         """Forward, loss and backward; returns the loss () on the device."""
-        self._current = self.session.step(self.plan, batch.n)
-        self._current.run(self._fed(batch), "gradient")
+        step, fed = self._begin(batch)
+        step.run(fed, "gradient")
         return self.read(self.plan.outputs["loss"])
 
     def update(self) -> None:
-        """Update the parameters from the gradients as they stand."""
+        """Update the parameters from the gradients as they stand.
+
+        A learning rate that changes is that of the batch whose gradient was computed last.
+        """
         self._step().run(self._hyperparameters(), "update")
         self.updates += 1
 
     def step(self, batch: Batch) -> Array:
         """One whole training step; returns the loss () on the device."""
-        self._current = self.session.step(self.plan, batch.n)
-        self._current.run({**self._fed(batch), **self._hyperparameters()})
+        step, fed = self._begin(batch)
+        step.run({**fed, **self._hyperparameters()})
         self.updates += 1
         return self.read(self.plan.outputs["loss"])
 
@@ -207,6 +213,12 @@ class Training:
             raise KeyError(f"{name} does not outlive a step, see trace; what does: {lasting}")
         return self._current
 
+    def _begin(self, batch: Batch) -> tuple[Step, dict[str, Array]]:
+        """The step that is now the current one, and what its gradient is fed with."""
+        fed = self._fed(batch)
+        self._current, self._epoch = self.session.step(self.plan, batch.n), batch.epoch
+        return self._current, fed
+
     def _fed(self, batch: Batch) -> dict[str, Array]:
         if batch.data is not self._open[2]:
             raise DataError("this batch is of other data than batches(x, y) saw last.")
@@ -219,15 +231,25 @@ class Training:
         return fed
 
     def _hyperparameters(self) -> dict[str, Array]:
-        """The row of the next update, from a table for an epoch that is sent at once."""
-        row = self.updates - self._table_starts
-        if self._table is None or not 0 <= row < self._table.shape[0]:
-            self._table_starts, row = self.updates, 0
-            steps = range(self.updates + 1, self.updates + 1 + self._epoch_steps)
-            values = [self._optimizer.hyperparameters(step) for step in steps]
-            table = [[row[name] for name in self._scheduled] for row in values]
-            self._table = self.session.backend.asarray(table, self.plan.dtype)
-        return {name: self._table[row, k] for k, name in enumerate(self._scheduled)}
+        """Those of the next update: a row of a table that is sent once an epoch."""
+        key = (self.updates + 1, self._epoch)
+        if key not in self._rows_sent:
+            self._rows_sent = self._send_rows()
+        table, row = self._rows_sent[key]
+        return {name: table[row, k] for k, name in enumerate(self._scheduled)}
+
+    def _send_rows(self) -> dict[tuple[int, float], tuple[Array, int]]:
+        """By update and epoch: the next update's and, once an epoch, those of all to come.
+
+        Foreseen is an update for each batch; one that comes otherwise is sent alone.
+        """
+        epochs = [self._epoch, *[later for later in self._ahead if later > self._epoch]]
+        self._ahead = []
+        keys = list(enumerate(epochs, self.updates + 1))
+        values = [self._optimizer.hyperparameters(*key) for key in keys]
+        rows = [[row[name] for name in self._scheduled] for row in values]
+        table = self.session.backend.asarray(rows, self.plan.dtype)
+        return {key: (table, row) for row, key in enumerate(keys)}
 
 
 History = dict[str, list[float]]

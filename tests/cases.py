@@ -105,6 +105,8 @@ def _loss(targets, huge_targets):
 
 
 _ADAM = [given(value) for value in (0.9, 1 - 0.9, 0.999, 1 - 0.999, 1e-3, 1e-8)]
+_MOMENTUM = [given(0.9), given(0.01)]
+_RMSPROP = [given(value) for value in (0.9, 1 - 0.9, 1e-3, 1e-8)]
 _NEAR_TARGETS = given([[1e4, 1e4, 0.0], [-1e4, 1.0, 1e4], [0.0, 1e4, -1e4], [0.0, -0.0, 1.0]])
 _BITS = given([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
 _CLASSES = given([[1], [2], [0], [2]])
@@ -116,6 +118,16 @@ def _activation():
         case("ordinary", normal(24, 10, scale=3.0)),
         case("one row", normal(1, 10)),
         case("edge", MIXED),
+    ]
+
+
+def _velocity():
+    return [
+        case("ordinary", normal(24, 10), normal(24, 10), normal(24, 10), *_MOMENTUM),
+        case("spread", spread(24, 10), spread(24, 10), spread(24, 10), *_MOMENTUM),
+        case("first step", normal(7, 5), normal(7, 5), given(np.zeros((7, 5))), *_MOMENTUM),
+        case("one row", normal(1, 10), normal(1, 10), normal(1, 10), *_MOMENTUM),
+        case("a bias", normal(10), normal(10), normal(10), *_MOMENTUM),
     ]
 
 
@@ -195,6 +207,16 @@ CASES = {
         case("spread", spread(24, 10), spread(24, 10), given(0.3)),
         case("one row", normal(1, 10), normal(1, 10), given(0.01)),
         case("a bias", normal(10), normal(10), given(0.01)),
+    ],
+    kernels.momentum: _velocity(),
+    kernels.nesterov: _velocity(),
+    kernels.rmsprop: [
+        case("ordinary", normal(24, 10), normal(24, 10), square(24, 10), *_RMSPROP),
+        case("spread", spread(24, 10), spread(24, 10), square(24, 10), *_RMSPROP),
+        case("first step", normal(7, 5), normal(7, 5), given(np.zeros((7, 5))), *_RMSPROP),
+        case("no gradient", normal(7, 5), *[given(np.zeros((7, 5)))] * 2, *_RMSPROP),
+        case("one row", normal(1, 10), normal(1, 10), square(1, 10), *_RMSPROP),
+        case("a bias", normal(10), normal(10), square(10), *_RMSPROP),
     ],
     kernels.adam: [
         case("ordinary", normal(24, 10), normal(24, 10), normal(24, 10), square(24, 10), *_ADAM),

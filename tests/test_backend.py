@@ -1,12 +1,27 @@
 """Choosing a backend, and what every backend promises."""
 
+import importlib
+import math
+import sys
+
 import array_api_compat
 import fresh
 import numpy as np
 import pytest
 import ways
 
-from portable_nn import Backend, BackendError, Dense, Network, Reference, Tanh, get_backend
+from portable_nn import (
+    Backend,
+    BackendError,
+    DataError,
+    Dense,
+    Network,
+    Reference,
+    Tanh,
+    get_backend,
+)
+from portable_nn.backend import AUTO, LIBRARIES, open_backend
+from portable_nn.checks import backend_of
 from portable_nn.runner import to_host
 
 X = np.linspace(-1.0, 1.0, 24).reshape(8, 3)
@@ -77,29 +92,78 @@ def test_a_name_may_end_in_a_device(name, device):
     np.testing.assert_allclose(found.predict(X), expected.predict(X), rtol=0.0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["nosuch", "os", "nosuch:gpu", "os.path", "", "   ", "."])
+def test_a_library_itself_names_its_backend():
+    for name, modules in {
+        "array_api_strict": ["array_api_strict"],
+        "numpy": ["numpy", "array_api_compat.numpy"],
+        "torch": ["torch", "array_api_compat.torch"],
+        "jax": ["jax.numpy"],
+    }.items():
+        need(name)
+        for module in modules:
+            assert get_backend(importlib.import_module(module)) is get_backend(name)
+    with pytest.raises(BackendError, match="backend 'math' is not installed, or is no array API"):
+        get_backend(math)
+
+
+def test_auto_takes_the_first_that_is_usable(monkeypatch):
+    monkeypatch.setattr("portable_nn.backend.AUTO", ("nosuch", "array_api_strict", "numpy"))
+    need("array_api_strict")
+    assert get_backend("auto") is get_backend("array_api_strict")
+    monkeypatch.setattr("portable_nn.backend.AUTO", ("nosuch", "numpy"))
+    monkeypatch.setenv("PORTABLE_NN_BACKEND", "auto")
+    assert get_backend() is get_backend("numpy")
+
+
+def test_auto_is_cupy_before_numpy(monkeypatch):
+    opened = []
+    monkeypatch.setattr("portable_nn.backend.open_backend", lambda *asked: opened.append(asked))
+    get_backend("auto")
+    assert opened == [("cupy", None)]
+    assert AUTO == ("cupy", "numpy")
+
+
+@pytest.mark.parametrize(
+    "name", ["nosuch", "os", "nosuch:gpu", "os.path", "", "   ", ".", "auto:1"]
+)
 def test_no_such_backend(name):
-    with pytest.raises(BackendError, match="Install it, or use backend='numpy'") as caught:
+    with pytest.raises(BackendError, match="backend='numpy' is always there") as caught:
         get_backend(name)
     assert repr(name.partition(":")[0]) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "device"),
-    [("numpy:gpu", "gpu"), *[(f"{n}:nosuch", "nosuch") for n in ("array_api_strict", "jax")]],
+    ("name", "meant"), [("torhc", "torch"), ("NumPy", "numpy"), ("cuppy", "cupy"), ("Auto", "auto")]
 )
-def test_no_such_device(name, device):
-    need(name.partition(":")[0])
-    with pytest.raises(BackendError) as caught:
+def test_a_misspelt_backend_is_guessed(name, meant):
+    with pytest.raises(BackendError, match=f"Did you mean '{meant}'?"):
         get_backend(name)
-    assert name.partition(":")[0] in str(caught.value)
-    assert device in str(caught.value)
 
 
-def test_no_such_device_of_torch():
-    need("torch")
-    with pytest.raises(BackendError, match=r"torch:nosuch.*: .*nosuch"):  # with torch's reason
-        get_backend("torch:nosuch")
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_known_library_that_is_missing_says_how_it_is_installed(name, monkeypatch):
+    for module in (f"array_api_compat.{name}", name, f"{name}.numpy"):
+        monkeypatch.setitem(sys.modules, module, None)  # which is how importing it fails
+    with pytest.raises(BackendError) as caught:
+        open_backend.__wrapped__(name, None)
+    assert f"Install it with: pip install {name.replace('_', '-')}. " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("numpy:gpu", "'numpy' runs on the CPU only; got device 'gpu'"),
+        ("array_api_strict:nosuch", "no usable device 'nosuch' here .*it has .*device1"),
+        ("jax:nosuch", "no usable device 'nosuch' here .*it has cpu:0"),
+        ("torch:nosuch", "no usable device 'nosuch' here .*it has cpu"),
+    ],
+)
+def test_no_such_device(name, said):
+    need(name.partition(":")[0])
+    with pytest.raises(BackendError, match=said) as caught:
+        get_backend(name)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("given", [42, 0.5, object, ["numpy"]], ids=repr)
@@ -116,6 +180,67 @@ def test_a_namespace_nobody_thought_of_needs_no_line_here():
     network = Network([Dense(2)]).fit(X, Y, **QUICK, backend=backend)
     assert network.backend is backend
     assert repr(backend) == f"<mine on {strict.Device('device2')}>"
+
+
+# -- the arrays that are given ---------------------------------------------------------------
+
+
+def test_arrays_choose_the_backend_they_live_on(backend, monkeypatch):
+    monkeypatch.setenv("PORTABLE_NN_BACKEND", "nosuch")  # asked only if the arrays say nothing
+    x, y = backend.asarray(X, "float64"), backend.asarray(Y, "float64")
+    found = backend_of(x=x, y=y, weight=None, other=[1.0], host=X)
+    if backend.xp.__name__ == "array_api_compat.numpy":
+        assert found is None  # an array of the host says nothing
+        return
+    assert (found.xp, found.device) == (backend.xp, backend.device)
+    network = Network([Dense(2)], "float64")
+    assert network.fit(x, y, **QUICK).backend is found
+    assert network.fit(X, y, **QUICK).backend is found
+    assert network.fit(x, y, **QUICK, backend="numpy").backend is get_backend("numpy")
+    step = network.start(loss="half_squared_error")
+    next(step.batches(x, y, epoch=0))
+    assert network.backend is found
+
+
+def test_results_are_of_the_kind_of_x(backend):
+    labels = np.array([0, 1, 2, 1, 0, 2, 1, 0])
+    network = Network([Dense(3)], "float64").fit(X, labels, **{**QUICK, "loss": "cross_entropy"})
+    x = backend.asarray(X, "float32")
+    for ask in (network.outputs, network.predict_proba, network.predict):
+        found = ask(x)
+        expected = ask(X)
+        assert isinstance(expected, np.ndarray)
+        ways.assert_lives(found, backend, ways.dtype_name(found), expected.shape)
+        # x was rounded to float32, which moves the logits by as much.
+        np.testing.assert_allclose(backend.to_host(found), expected, rtol=1e-6, atol=1e-7)
+    assert network.backend is get_backend("numpy"), "asking moves nothing"
+
+
+def test_text_comes_back_as_numpy(backend):
+    labels = np.array(["a", "b", "c", "b", "a", "c", "b", "a"])
+    network = Network([Dense(3)]).fit(X, labels, **{**QUICK, "loss": "cross_entropy"})
+    found = network.predict(backend.asarray(X, "float32"))
+    assert isinstance(found, np.ndarray)
+    assert found.dtype.kind == "U"
+
+
+def test_what_a_library_cannot_hold_stays_numpy():
+    need("torch")
+    torch = importlib.import_module("torch")
+    labels = np.array([0, 2**63 + 1] * 4, dtype=np.uint64)
+    network = Network([Dense(2)]).fit(X, labels, **{**QUICK, "loss": "cross_entropy"})
+    assert set(network.predict(torch.asarray(X)).tolist()) <= {0, 2**63 + 1}
+
+
+def test_arrays_of_two_places_are_an_error_unless_a_backend_is_named():
+    need("array_api_strict")
+    strict = get_backend("array_api_strict").xp
+    x = strict.asarray(X, device=strict.Device("device1"))
+    y = strict.asarray(Y, device=strict.Device("device2"))
+    network = Network([Dense(2)])
+    with pytest.raises(DataError, match=r"different places: x .*device1.*, y .*device2.*backend="):
+        network.fit(x, y, **QUICK)
+    assert network.fit(x, y, **QUICK, backend="numpy").backend.name == "numpy"
 
 
 PLUGIN = """

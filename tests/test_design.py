@@ -201,7 +201,7 @@ def fed(plan, seed, update):
             case Data(field):
                 found[buffer.name] = data[field]
             case Schedule(name):
-                found[buffer.name] = Adam().hyperparameters(update)[name]
+                found[buffer.name] = Adam().hyperparameters(update, 0.0)[name]
             case Draw(purpose, stream, rate):
                 draws, columns = Draws(seed, purpose, stream, update), buffer.shape[-1]
                 found[buffer.name] = DRAWS[purpose](draws, n, columns, rate)

@@ -112,12 +112,14 @@ def test_meaning_keeps_the_fixed_limits(kernel, example, dtype):
 
 @every_kernel
 def test_rule_notices_an_error_of_one_in_two_thousand(kernel, example):
-    # A magnitude that is too large would let everything pass: 11 good bits must not.
+    # A magnitude that is too large would let everything pass: 11 good bits must not. The slope
+    # does not count: it knows no magnitude.
     inputs = example.inputs("float32")
     for index in range(len(meaning(kernel, inputs))):
         outputs = list(meaning(kernel, inputs))
         outputs[index] = outputs[index] * np.float32(1.0 + 2.0**-11)
-        assert faults(kernel, inputs, outputs, "float32") != []
+        found = faults(kernel, inputs, outputs, "float32")
+        assert [fault for fault in found if "slope must be" not in fault] != []
 
 
 def logistic(z):
@@ -127,6 +129,23 @@ def logistic(z):
 def textbook_adam(p, g, m, v, beta1, rest1, beta2, rest2, step_size, epsilon):
     m, v = beta1 * m + rest1 * g, beta2 * v + rest2 * g**2
     return p - step_size * m / (np.sqrt(v) + epsilon), m, v
+
+
+def textbook_momentum(p, g, v, momentum, learning_rate):
+    v = momentum * v + learning_rate * g
+    return p - v, v
+
+
+def textbook_nesterov(p, g, v, momentum, learning_rate):
+    """Sutskever et al. 2013, eq. 3 and 4: p and what is returned are points looked ahead to."""
+    theta = p + momentum * v
+    v = momentum * v + learning_rate * g
+    return theta - v - momentum * v, v
+
+
+def textbook_rmsprop(p, g, s, beta, rest, learning_rate, epsilon):
+    s = beta * s + rest * g**2
+    return p - learning_rate / np.sqrt(s + epsilon) * g, s
 
 
 def textbook_cross_entropy(z, targets, weight, scale):
@@ -175,6 +194,9 @@ TEXTBOOK = {
     kernels.binary_cross_entropy: textbook_binary,
     kernels.cross_entropy: textbook_cross_entropy,
     kernels.sgd: lambda p, g, learning_rate: p - learning_rate * g,
+    kernels.momentum: textbook_momentum,
+    kernels.nesterov: textbook_nesterov,
+    kernels.rmsprop: textbook_rmsprop,
     kernels.adam: textbook_adam,
     kernels.take_rows: lambda data, index: np.array([data[i] for i in index]),
 }

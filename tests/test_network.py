@@ -452,7 +452,7 @@ def test_arrays_of_any_library_are_data(backend):
     )
     expected = fit([Dense(3)], LABELS, "cross_entropy", sample_weight=weight, **options)
     assert_same(found, expected)
-    np.testing.assert_array_equal(found.predict(x), expected.predict(X))
+    np.testing.assert_array_equal(backend.to_host(found.predict(x)), expected.predict(X))
     assert found.score(x, y) == expected.score(X, LABELS)
 
 
@@ -536,6 +536,51 @@ def test_a_network_says_what_it_is():
     assert repr(network).endswith("ReLU()], dtype='float64')")
 
 
+# -- other units -----------------------------------------------------------------------------
+
+UNITS = X * [1e3, 1e-3, 1.0, 1e6] + [5e3, 0.0, -3.0, 1e6]
+PRICES = 2e5 + 5e4 * (X @ [0.5, -1.0, 0.3, 0.2])
+
+
+def test_standardized_data_trains_as_data_scaled_by_hand(backend):
+    scaled = (UNITS - UNITS.mean(0)) / UNITS.std(0)
+    options = {"epochs": 3, "backend": backend, "validation": (UNITS, LABELS)}
+    found = fit([Dense(3)], LABELS, "cross_entropy", UNITS, standardize=True, **options)
+    options["validation"] = (scaled, LABELS)
+    expected = fit([Dense(3)], LABELS, "cross_entropy", scaled, **options)
+    assert_same(found, expected)
+    for name in ("loss", "validation_loss"):
+        assert found.history[name] == pytest.approx(expected.history[name], rel=1e-9)
+    np.testing.assert_array_equal(found.predict(UNITS), expected.predict(scaled))
+
+
+def test_standardized_numbers_are_predicted_in_their_units():
+    options = {"epochs": 200, "optimizer": Adam(0.1), "standardize": True}
+    network = fit([Dense(1)], PRICES, "mean_squared_error", UNITS, **options)
+    assert network.score(UNITS, PRICES) > 0.99
+    predictions = network.predict(UNITS)
+    assert abs(predictions.mean() - PRICES.mean()) < 0.05 * PRICES.std()
+    assert 0.9 < predictions.std() / PRICES.std() < 1.1
+    assert abs(network.outputs(UNITS).mean()) < 0.1, "what the last layer gives is not scaled back"
+    assert network.history["loss"][0] < 20.0, "the loss is that of the scaled numbers"
+
+
+def test_standardization_goes_on_with_a_warm_start_and_in_a_copy():
+    options = {"standardize": True, "epochs": 2}
+    network = fit([Dense(3)], LABELS, "cross_entropy", UNITS, **options)
+    twin = copy.deepcopy(network)
+    before = network.predict_proba(UNITS)
+    other = UNITS[:20] * 2.0
+    warm = {"loss": "cross_entropy", "warm_start": True, "progress": False, "epochs": 1}
+    network.fit(other, LABELS[:20], optimizer=SGD(1e-12), **warm)
+    # A step of 1e-12; the columns of the new rows did not count.
+    np.testing.assert_allclose(network.predict_proba(UNITS), before, rtol=1e-6)
+    np.testing.assert_array_equal(twin.predict_proba(UNITS), before)
+    plain = fit([Dense(3)], LABELS, "cross_entropy", X, epochs=1)
+    with pytest.raises(NetworkError, match="without standardize=True; fit it anew"):
+        plain.fit(X, LABELS, standardize=True, **warm)
+
+
 # -- mistakes ------------------------------------------------------------------------------
 
 NAN, HUGE = X.copy(), X.copy()
@@ -559,6 +604,7 @@ MISTAKES = {
     "y has fewer classes": ({"y": ["a", "b"] * 30}, ShapeError, "3 outputs.*2 classes"),
     "y is one-hot": ({"y": np.eye(3)[LABELS]}, ShapeError, r"\(n,\); got \(60, 3\)"),
     "labels are fractions": ({"y": LABELS + 0.5}, DataError, "integers or strings"),
+    "there is one class only": ({"y": np.full(60, 2)}, DataError, "one class only, 2"),
     "y is not a number": ({**TABLES, "y": [np.nan] * 60}, DataError, r"y\[0\] is nan"),
     "y is too wide": ({**TABLES, "y": np.eye(4)[LABELS]}, ShapeError, r"\(n, 3\).*\(60, 4\)"),
     "y is flat": ({**TABLES, "y": LABELS}, ShapeError, r"\(n, 3\); got \(60,\)"),

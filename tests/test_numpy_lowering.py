@@ -16,6 +16,7 @@ from portable_nn import (
     Dropout,
     Network,
     ReLU,
+    RMSProp,
     Sigmoid,
     Softmax,
     Tanh,
@@ -36,7 +37,18 @@ TARGETS = {
     "half_squared_error": GENERATOR.standard_normal((14, 3)),
     "mean_squared_error": GENERATOR.standard_normal((14, 3)),
 }
-OPTIMIZERS = [SGD(0.1), Adam(0.01)]
+OPTIMIZERS = {
+    "sgd": (SGD(0.1), []),
+    "momentum": (SGD(0.1, momentum=0.9), ["velocity"]),
+    "nesterov": (SGD(0.1, momentum=0.9, nesterov=True), ["velocity"]),
+    "rmsprop": (RMSProp(0.01), ["mean_square"]),
+    "adam": (Adam(0.01), ["m", "v"]),
+}
+"""By kernel: an optimizer that uses it, and its states."""
+
+every_optimizer = pytest.mark.parametrize(
+    ("optimizer", "states"), OPTIMIZERS.values(), ids=list(OPTIMIZERS)
+)
 
 
 # -- networks to try -----------------------------------------------------------------------
@@ -51,7 +63,7 @@ def random_network(seed):
         layers.append(Dense(int(rng.integers(2, 9)), use_bias=bool(rng.integers(2))))
         layers += [inner[k] for k in rng.permutation(5)[: rng.integers(0, 3)]]
     layers.append(Dense(3, use_bias=bool(rng.integers(2))))
-    return layers, list(TARGETS)[seed % 4], OPTIMIZERS[seed // 4 % 2]
+    return layers, list(TARGETS)[seed % 4], list(OPTIMIZERS.values())[seed % 5][0]
 
 
 RANDOM = range(12)
@@ -94,12 +106,13 @@ def fitted(layers, loss, optimizer, backend, **options):
     )  # fmt: skip
 
 
-def assert_like_reference(layers, loss="half_squared_error", optimizer=OPTIMIZERS[0]):
+def assert_like_reference(layers, loss="half_squared_error", optimizer=OPTIMIZERS["sgd"][0]):
     """Six steps, two of them on fewer rows, give what the meanings give."""
     bound, reference = (
         fitted(layers, loss, optimizer, ways.open_way(way)) for way in ("numpy", "numpy-reference")
     )
-    # Six steps of sums of a dozen terms, in another order; Adam divides by small numbers.
+    # Six steps of sums of a dozen terms, in another order; Adam and RMSProp divide by
+    # small numbers.
     assert bound.history["loss"] == pytest.approx(reference.history["loss"], rel=1e-12)
     for name, value in reference.parameters.items():
         difference = np.linalg.norm(bound.parameters[name] - value)
@@ -115,6 +128,8 @@ def test_a_random_network(seed):
 
 
 def test_the_random_networks_are_worth_it():
+    optimizers = {random_network(seed)[2] for seed in RANDOM}
+    assert optimizers == {optimizer for optimizer, _ in OPTIMIZERS.values()}
     drawn = [random_network(seed)[0] for seed in RANDOM]
     layers = [layer for network in drawn for layer in network]
     assert {type(layer) for layer in layers} == {Dense, ReLU, Tanh, Sigmoid, Softmax, Dropout}
@@ -149,7 +164,7 @@ class Shortened:
     before: bool
     after: bool
 
-    def hyperparameters(self, step):
+    def hyperparameters(self, step, epoch):
         return {"learning_rate": 0.1}
 
     def update(self, builder, parameter, grad, hyper):
@@ -205,8 +220,8 @@ class Gain:
         return builder.call(scaled, x, builder.parameter("gain", (), ones))
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "adam"])
-def test_a_parameter_without_axes(optimizer):
+@every_optimizer
+def test_a_parameter_without_axes(optimizer, states):
     assert_like_reference([Dense(4), Gain(), Tanh(), Dense(3), Gain()], optimizer=optimizer)
 
 
@@ -274,8 +289,8 @@ def assert_one_behind_the_other(arrays):
     assert [end for _, end in ends[:-1]] == [start for start, _ in ends[1:]]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "adam"])
-def test_equal_updates_are_one_call_over_flat_arrays(optimizer):
+@every_optimizer
+def test_equal_updates_are_one_call_over_flat_arrays(optimizer, states):
     plan = Network([Dense(6), Tanh(), Dense(4), Dense(3)]).plan(
         "mean_squared_error", optimizer, features=5
     )
@@ -284,8 +299,7 @@ def test_equal_updates_are_one_call_over_flat_arrays(optimizer):
     memory = Memory(plan, session.state, 6)
     parameters = [buffer.name for buffer in plan.of_kind("parameter")]
     rows = [parameters, [plan.gradients[name] for name in parameters]]
-    if isinstance(optimizer, Adam):
-        rows += [[f"{moment}.{name}" for name in parameters] for moment in "mv"]
+    rows += [[f"{state}.{name}" for name in parameters] for state in states]
     for names in rows:
         assert_one_behind_the_other([memory.arrays[name] for name in names])
     (call,) = memory.merged("update")
@@ -439,7 +453,7 @@ def test_a_bound_step_allocates_nothing_large():
     x, y = GENERATOR.standard_normal((n, 32)), GENERATOR.integers(0, width, (n, 1))
     session.bind(plan, Rows(x, y, np.ones(n)))
     step = session.step(plan, n)
-    fed = {"rows": np.arange(n), "scale": np.float32(1 / n), **optimizer.hyperparameters(1)}
+    fed = {"rows": np.arange(n), "scale": np.float32(1 / n), **optimizer.hyperparameters(1, 0.0)}
     fed["dropout1.draw"] = np.ones((n, width), np.float32)
     step.run(fed)
     tracemalloc.start()

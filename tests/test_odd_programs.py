@@ -72,7 +72,7 @@ def scaled_step(xp, p, grad, factor, rate):
 class Remember:
     """The second output is the first input as it was: neither may overwrite the other."""
 
-    def hyperparameters(self, step):
+    def hyperparameters(self, step, epoch):
         return {"rate": 0.1}
 
     def update(self, builder, parameter, grad, hyper):
@@ -83,7 +83,7 @@ class Remember:
 class Cooling:
     """A 0-d state that all updates read, and that a call of its own halves."""
 
-    def hyperparameters(self, step):
+    def hyperparameters(self, step, epoch):
         return {"rate": 0.1}
 
     def update(self, builder, parameter, grad, hyper):
@@ -304,7 +304,7 @@ def test_a_state_that_only_prediction_knows_is_an_error(name):
 class Unordered(SGD):
     """The same names, in another order every second update."""
 
-    def hyperparameters(self, step):
+    def hyperparameters(self, step, epoch):
         values = {"learning_rate": 0.1, "unused": 0.0}
         return values if step % 2 else dict(reversed(values.items()))
 

@@ -177,7 +177,7 @@ def test_plan_is_built_without_arrays():
             return builder.call(linear, x, builder.parameter("weight", (2, 2), refuse))
 
     class Update:
-        def hyperparameters(self, step):
+        def hyperparameters(self, step, epoch):
             return {"learning_rate": 1.0}
 
         def update(self, builder, parameter, grad, hyper):

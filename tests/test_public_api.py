@@ -8,7 +8,16 @@ from dataclasses import is_dataclass
 import pytest
 
 import portable_nn as pnn
-from portable_nn import activations, errors, kernels, layers, losses, optimizers
+from portable_nn import (
+    activations,
+    errors,
+    initializers,
+    kernels,
+    layers,
+    losses,
+    optimizers,
+    schedules,
+)
 
 MODULES = [
     importlib.import_module(found.name)
@@ -66,6 +75,8 @@ def concrete(module, *bases):
         pytest.param(concrete(activations, "Activation"), id="activations"),
         pytest.param(concrete(losses, "Loss"), id="losses"),
         pytest.param(concrete(optimizers), id="optimizers"),
+        pytest.param(concrete(schedules), id="schedules"),
+        pytest.param(concrete(initializers), id="initializers"),
         pytest.param(classes(errors), id="errors"),
     ],
 )

@@ -1,14 +1,18 @@
 """The README is true: its Python runs, its commands are those that CI runs, its map is complete."""
 
+import csv
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
+import numpy as np
 import pytest
 import ways
 from fresh import ROOT
 
 import portable_nn as pnn
+from portable_nn import cli
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -19,7 +23,7 @@ def blocks(language):
 
 
 PYTHON, SHELL, TEXT = blocks("python"), blocks("sh"), blocks("text")
-ANOTHER = '"torch"'  # the library that the README names as another backend
+ANOTHER = '"auto"'  # the backend that the README names beside the default
 
 
 def run_python(sources, folder, monkeypatch):
@@ -35,16 +39,17 @@ def test_every_snippet_is_plain_python():
     assert sum(ANOTHER in source for source in PYTHON) == 1
 
 
-@pytest.mark.parametrize("way", ["strict-device1", "torch"])
+@pytest.mark.parametrize("way", ["auto", "strict-device1", "torch"])
 def test_the_snippets_run_in_order_as_written(way, tmp_path, monkeypatch, capsys):
-    ways.open_way(way)
+    if way != "auto":
+        ways.open_way(way)
     name = {"strict-device1": "array_api_strict:device1"}.get(way, way)
     sources = [source.replace(ANOTHER, f'"{name}"') for source in PYTHON]
     network = run_python(sources, tmp_path, monkeypatch)["network"]
     assert isinstance(network, pnn.Network)
     scores = re.findall(r"^(0\.9\d+)", capsys.readouterr().out, re.MULTILINE)
     assert len(scores) == 2  # after the ten lines, and on the other backend
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["digits.safetensors"]
 
 
 def test_the_printed_plan_is_the_plan(monkeypatch, tmp_path, capsys):
@@ -52,6 +57,47 @@ def test_the_printed_plan_is_the_plan(monkeypatch, tmp_path, capsys):
     run_python(["import portable_nn as pnn", source], tmp_path, monkeypatch)
     (shown,) = [text for text in TEXT if "forward" in text]
     assert capsys.readouterr().out == shown
+
+
+def write_csv(path, columns):
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def write_people(rows=240):
+    """A file such as the README speaks of."""
+    rng = np.random.default_rng(5)
+    age, income = rng.uniform(18, 80, rows).round(1), rng.lognormal(10.0, 0.5, rows).round()
+    city = rng.choice(["Bonn", "Oslo", "Rome, Italy"], rows)
+    kind = np.where(city == "Oslo", "north", np.where(age > 50, "old", "young"))
+    price = (1e5 + 2e3 * age + 3.0 * income).round()
+    people = {"age": age, "income": income, "city": city, "price": price}
+    write_csv("people.csv", people | {"kind": kind})
+    first = [np.flatnonzero(kind == wanted)[0] for wanted in ("young", "north")]
+    write_csv("new.csv", {name: values[first] for name, values in people.items()})
+
+
+def shape(line):
+    """What stays when figures, and blanks between columns, change."""
+    return re.sub(r" +", " ", re.sub(r"[\d,.]*\d", "0", line))
+
+
+def test_the_console_shows_what_is_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PORTABLE_NN_BACKEND", raising=False)
+    write_people()
+    (console,) = blocks("console")
+    commands = re.findall(r"^\$ portable-nn (.+)\n((?:[^$].*\n)+)", console, re.MULTILINE)
+    assert len(commands) == console.count("$ ") == 4
+    for command, shown in commands:
+        assert cli.main(shlex.split(command)) == 0
+        printed = capsys.readouterr().out.splitlines()
+        wanted = shown.splitlines()
+        if wanted[-1] == "...":
+            printed, wanted = printed[: len(wanted) - 1], wanted[:-1]
+        assert list(map(shape, printed)) == list(map(shape, wanted))
 
 
 def test_there_are_two_commands_of_one_line_each():

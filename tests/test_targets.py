@@ -34,6 +34,18 @@ def test_numbers(dtype):
     assert (Numbers.dtype, Numbers.metric) == ("float", "r2")
 
 
+@pytest.mark.parametrize("y", [np.array([10.0, 30.0, 20.0]), np.array([[5, 3], [7, 3], [9, 3]])])
+def test_standardized_numbers_come_back_in_their_units(y):
+    kind = Numbers.learn(y, y[0].size, standardize=True)
+    encoded = kind.encode(y)
+    np.testing.assert_allclose(encoded.mean(0), 0.0, rtol=0.0, atol=1e-15)  # three terms near 1
+    np.testing.assert_allclose(encoded.std(0), (y.reshape(3, -1).std(0) > 0), rtol=1e-15)
+    # Forth and back is two roundings each way, relative to the largest number.
+    np.testing.assert_allclose(kind.decode(encoded), y, rtol=0.0, atol=4e-15 * y.max())
+    assert kind.decode(encoded.astype(np.float32)).dtype == np.float32
+    assert kind.score(y, kind.decode(encoded)) == pytest.approx(1.0, abs=1e-14)
+
+
 @pytest.mark.parametrize(
     ("y", "outputs", "kind", "words"),
     [
@@ -65,7 +77,7 @@ ONE_EACH = {
     "numbers from 0": (np.array([2, 0, 1, 2]), [0, 1, 2]),
     "other numbers": (np.array([70, -5, 6, 70]), [-5, 6, 70]),
     "one missing": (np.array([2, 0, 0, 2]), [0, 1, 2]),
-    "two missing": (np.array([1, 1, 1, 1], dtype=np.uint8), [0, 1, 2]),
+    "one missing at the end": (np.array([1, 0, 1, 1], dtype=np.uint8), [0, 1, 2]),
 }
 
 
@@ -112,6 +124,8 @@ def test_small_integers_may_stand_for_many_classes():
         (np.array([0, 1, 2, 3]), ShapeError, "3 outputs, one a class; y has 4 classes"),
         (np.array([-1, 0]), ShapeError, "y has 2 classes"),
         (np.array([0, 3]), ShapeError, "y has 2 classes"),
+        (np.array([1, 1, 1]), DataError, "y has one class only, 1; there is nothing to learn"),
+        (NAMES[:1], DataError, "y has one class only, 'cat'"),
     ],
 )
 def test_what_are_no_labels_for_three_outputs(y, kind, words):
@@ -143,8 +157,7 @@ TWO = {
     "numbers": (np.array([4, 9, 4]), [4, 9]),
     "signs": (np.array([-1.0, 1.0, -1.0]), [-1.0, 1.0]),
     "truth": (np.array([False, True, False]), [False, True]),
-    "one of 0 and 1": (np.array([0, 0, 0]), [0, 1]),
-    "one of 0.0 and 1.0": (np.array([1.0, 1.0, 1.0]), [0.0, 1.0]),
+    "0.0 and 1.0": (np.array([1.0, 0.0, 1.0]), [0.0, 1.0]),
 }
 
 
@@ -183,12 +196,14 @@ def test_a_column_stays_a_column():
     ("y", "outputs", "kind", "words"),
     [
         (np.array(["a", "b", "c"]), 1, DataError, "two classes; y has 3"),
-        (np.array(["a", "a"]), 1, DataError, "two classes; y has 1"),
-        (np.array([5, 5]), 1, DataError, "two classes; y has 1"),
+        (np.array(["a", "a"]), 1, DataError, "y has one class only, 'a'"),
+        (np.array([5, 5]), 1, DataError, "y has one class only, 5"),
+        (np.array([0, 0]), 1, DataError, "y has one class only, 0"),
+        (np.array([0.5, 1.5]), 1, DataError, "whole numbers or strings; y has 0.5"),
         (np.array([0, 1]), 2, ShapeError, r"\(n, 2\); got \(2,\)"),
         (np.zeros((2, 3)), 2, ShapeError, r"\(n, 2\); got \(2, 3\)"),
         (np.array([[0, 2]]), 2, DataError, "2.* is not among the 2 classes"),
-        (np.array([[0.0, 0.5]]), 2, DataError, "0.5.* is not among the 2 classes"),
+        (np.array([[0.0, 0.5]]), 2, DataError, "whole numbers or strings; y has 0.5"),
         (np.array([["yes", "no"]]), 2, DataError, "yes.* is not among the 2 classes"),
     ],
 )

@@ -20,15 +20,19 @@ from portable_nn import (
     Dense,
     Dropout,
     Network,
+    NetworkError,
     NonFiniteError,
     NotFittedError,
     ReLU,
+    RMSProp,
     Tanh,
     kernels,
 )
 from portable_nn.initializers import zeros
 from portable_nn.kernels import elementwise
+from portable_nn.optimizers import OPTIMIZERS, as_optimizer
 from portable_nn.progress import Progress
+from portable_nn.schedules import CosineDecay
 
 GENERATOR = np.random.default_rng(5)
 X = GENERATOR.standard_normal((24, 4))
@@ -310,6 +314,33 @@ def sgd_by_the_book(learning_rate=0.01):
         theta = theta - learning_rate * g
 
 
+def momentum_by_the_book(learning_rate, momentum):
+    """The velocity of the tutorials: the rate inside it."""
+    v, theta = 0.0, (yield)
+    while True:
+        g = yield theta
+        v = momentum * v + learning_rate * g
+        theta = theta - v
+
+
+def nesterov_by_the_book(learning_rate, momentum):
+    """Eq. 3 and 4 of Sutskever et al. 2013: gradients are taken, as here, at theta + momentum v."""
+    v, theta = 0.0, (yield)
+    while True:
+        g = yield theta + momentum * v
+        v = momentum * v - learning_rate * g
+        theta = theta + v
+
+
+def rmsprop_by_the_book(learning_rate=0.001, beta=0.9, epsilon=1e-8):
+    """The running mean of the tutorials: epsilon inside the root."""
+    mean_square, theta = 0.0, (yield)
+    while True:
+        g = yield theta
+        mean_square = beta * mean_square + (1.0 - beta) * g**2
+        theta = theta - learning_rate / np.sqrt(mean_square + epsilon) * g
+
+
 BOOK = {
     "adam": (Adam(), adam_by_the_book()),
     "adam, other settings": (
@@ -318,6 +349,13 @@ BOOK = {
     ),
     "sgd": (SGD(), sgd_by_the_book()),
     "sgd, another rate": (SGD(0.3), sgd_by_the_book(0.3)),
+    "momentum": (SGD(0.05, momentum=0.9), momentum_by_the_book(0.05, 0.9)),
+    "nesterov": (SGD(0.05, 0.8, nesterov=True), nesterov_by_the_book(0.05, 0.8)),
+    "rmsprop": (RMSProp(), rmsprop_by_the_book()),
+    "rmsprop, other settings": (
+        RMSProp(0.03, beta=0.5, epsilon=1e-3),
+        rmsprop_by_the_book(0.03, 0.5, 1e-3),
+    ),
 }
 
 
@@ -360,7 +398,7 @@ def down_by(xp, parameter, grad, rate):
 class DownBy:
     """An optimizer whose rate can be read off the parameters."""
 
-    def hyperparameters(self, step):
+    def hyperparameters(self, step, epoch):
         return {"rate": 1.0 - 0.999**step}
 
     def update(self, builder, parameter, grad, hyper):
@@ -387,6 +425,31 @@ def test_fit_counts_updates_across_epochs(backend):
     total = sum(1.0 - 0.999**step for step in range(1, 10))
     # Nine roundings of numbers up to 0.05.
     np.testing.assert_allclose(network.parameters["dense1.bias"], [-total] * 2, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: SGD(0.1, momentum=1.0), "SGD takes a number between 0 and 1.0 as momentum; got 1"),
+        (lambda: SGD(0.1, momentum=-0.9), "a number between 0 and 1.0 as momentum; got -0.9"),
+        (lambda: SGD(0.1, momentum=None), "a number between 0 and 1.0 as momentum; got None"),
+        (lambda: SGD(0.1, nesterov=True), "takes a momentum too, such as 0.9; got 0"),
+        (lambda: SGD(True), "SGD takes a number above 0 as learning_rate; got True"),
+        (lambda: RMSProp(beta=1.0), "RMSProp takes a number between 0 and 1.0 as beta; got 1"),
+        (lambda: RMSProp(epsilon=0.0), "RMSProp takes a number above 0 as epsilon; got 0"),
+        (lambda: RMSProp("0.1"), "takes a number above 0 as learning_rate, or a schedule"),
+        (lambda: Adam(CosineDecay), "takes a number above 0 as learning_rate, or a schedule"),
+    ],
+)
+def test_what_an_optimizer_does_not_take(make, words):
+    with pytest.raises(NetworkError, match=words):
+        make()
+
+
+def test_every_optimizer_has_a_name():
+    for name, optimizer in OPTIMIZERS.items():
+        assert as_optimizer(name) == optimizer()
+        assert optimizer.__name__.lower() == name
 
 
 # -- the loss of an epoch ------------------------------------------------------------------
@@ -417,7 +480,7 @@ class Stumble:
     at: int
     rate: float = math.inf
 
-    def hyperparameters(self, step):
+    def hyperparameters(self, step, epoch):
         return {"learning_rate": self.rate if step == self.at else 0.01}
 
     def update(self, builder, parameter, grad, hyper):
@@ -444,6 +507,21 @@ def test_a_loss_that_is_not_finite(backend):
     del network.history["seconds"], before.history["seconds"]
     assert network.history == before.history
     np.testing.assert_array_equal(network.predict(X), before.predict(X))
+
+
+@overflows
+def test_a_rate_that_makes_the_loss_infinite(backend):
+    """The replay takes every update's own rate, or it would find nothing."""
+    options = {"loss": "half_squared_error", "batch_size": 8, "progress": False}
+    network, before = (Network(LAYERS, dtype="float64") for _ in range(2))
+    words = "inf in epoch 3, step 3; .* is loss, from half_squared_error."
+    with pytest.raises(NonFiniteError, match=words):
+        network.fit(
+            X, NUMBERS, optimizer=SGD(lambda epoch: 0.01 if epoch < 2.3 else 1e200), epochs=5,
+            backend=backend, **options,
+        )  # fmt: skip
+    before.fit(X, NUMBERS, optimizer=SGD(0.01), epochs=2, backend=backend, **options)
+    assert_equal(network.parameters, before.parameters)
 
 
 @overflows

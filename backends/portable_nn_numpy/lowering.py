@@ -201,9 +201,31 @@ def _average(
     t: HostArray,
     out: HostArray,
 ) -> list[Op]:
-    """``out = old * decay + value * rest``, with t as scratch."""
+    """``out = old * decay + value * rest``, which leaves the second product in t."""
     parts = [(np.multiply, (value, rest, t)), (np.multiply, (old, decay, out))]
     return [*parts, (np.add, (out, t, out))]
+
+
+def momentum(new: Scratch, *arrays: HostArray) -> list[Op]:
+    p, g, v, decay, learning_rate, p1, v1 = arrays
+    return [*_average(v, decay, g, learning_rate, new(g), v1), (np.subtract, (p, v1, p1))]
+
+
+def nesterov(new: Scratch, *arrays: HostArray) -> list[Op]:
+    p, g, v, decay, learning_rate, p1, v1 = arrays
+    t, u = new(g), new(g)
+    velocity = _average(v, decay, g, learning_rate, t, v1)
+    move: list[Op] = [(np.multiply, (v1, decay, u)), (np.add, (u, t, u))]
+    return [*velocity, *move, (np.subtract, (p, u, p1))]
+
+
+def rmsprop(new: Scratch, *arrays: HostArray) -> list[Op]:
+    p, g, s, beta, rest, learning_rate, epsilon, p1, s1 = arrays
+    t, u = new(g), new(g)
+    mean: list[Op] = [(np.multiply, (g, g, t)), *_average(s, beta, t, rest, t, s1)]
+    root: list[Op] = [(np.add, (s1, epsilon, t)), (np.sqrt, (t, t))]
+    move: list[Op] = [(np.multiply, (g, learning_rate, u)), (np.divide, (u, t, u))]
+    return [*mean, *root, *move, (np.subtract, (p, u, p1))]
 
 
 def adam(new: Scratch, *arrays: HostArray) -> list[Op]:
@@ -225,9 +247,12 @@ LOWERINGS: dict[kernels.Kernel, Lowering] = {
         linear_grad_bias,
         linear_grad_input,
         linear_grad_weight,
+        momentum,
         multiply,
+        nesterov,
         relu,
         relu_backward,
+        rmsprop,
         sgd,
         sigmoid,
         sigmoid_backward,

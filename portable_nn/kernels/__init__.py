@@ -39,7 +39,7 @@ from portable_nn.kernels.loss import (
     loss_kernel,
     mean_squared_error,
 )
-from portable_nn.kernels.update import adam, sgd
+from portable_nn.kernels.update import adam, momentum, nesterov, rmsprop, sgd
 
 __all__ = [
     "Call",
@@ -59,10 +59,13 @@ __all__ = [
     "linear_grad_weight",
     "loss_kernel",
     "mean_squared_error",
+    "momentum",
     "multilinear",
     "multiply",
+    "nesterov",
     "relu",
     "relu_backward",
+    "rmsprop",
     "sgd",
     "sigmoid",
     "sigmoid_backward",

@@ -24,6 +24,108 @@ def sgd(xp: Namespace, parameter: Array, grad: Array, learning_rate: Array) -> A
     return parameter - grad * learning_rate
 
 
+def _velocity_magnitude(
+    xp: Namespace, p: Array, g: Array, v: Array, momentum: Array, learning_rate: Array
+) -> tuple[Array, Array]:
+    velocity = xp.abs(v) * momentum + xp.abs(g) * learning_rate
+    return xp.abs(p) + velocity, velocity
+
+
+@kernel(
+    shapes=lambda parameter, *others: (parameter, parameter),
+    donates=((0, 0), (1, 2)),
+    elementwise=True,
+    magnitude=_velocity_magnitude,
+    cost=lambda parameter, *others: 4 * math.prod(parameter),
+)
+def momentum(
+    xp: Namespace,
+    parameter: Array,
+    grad: Array,
+    velocity: Array,
+    momentum: Array,
+    learning_rate: Array,
+) -> tuple[Array, Array]:
+    """``v <- momentum v + learning_rate g``, ``p <- p - v``.
+
+    Source: Polyak 1964, as in Sutskever et al. 2013, eq. 1 and 2. Differs from PyTorch, where
+    the rate stands outside the velocity.
+    """
+    velocity = velocity * momentum + grad * learning_rate
+    return parameter - velocity, velocity
+
+
+def _nesterov_magnitude(
+    xp: Namespace, p: Array, g: Array, v: Array, momentum: Array, learning_rate: Array
+) -> tuple[Array, Array]:
+    _, velocity = _velocity_magnitude(xp, p, g, v, momentum, learning_rate)
+    return xp.abs(p) + velocity * momentum + xp.abs(g) * learning_rate, velocity
+
+
+@kernel(
+    shapes=lambda parameter, *others: (parameter, parameter),
+    donates=((0, 0), (1, 2)),
+    elementwise=True,
+    magnitude=_nesterov_magnitude,
+    cost=lambda parameter, *others: 6 * math.prod(parameter),
+)
+def nesterov(
+    xp: Namespace,
+    parameter: Array,
+    grad: Array,
+    velocity: Array,
+    momentum: Array,
+    learning_rate: Array,
+) -> tuple[Array, Array]:
+    """``v <- momentum v + learning_rate g``, ``p <- p - (momentum v + learning_rate g)``.
+
+    Source: Sutskever et al. 2013, eq. 3 and 4, with p the point they look ahead to.
+    """
+    move = grad * learning_rate
+    velocity = velocity * momentum + move
+    return parameter - (velocity * momentum + move), velocity
+
+
+def _rmsprop_magnitude(
+    xp: Namespace,
+    p: Array,
+    g: Array,
+    mean_square: Array,
+    beta: Array,
+    rest: Array,
+    learning_rate: Array,
+    epsilon: Array,
+) -> tuple[Array, Array]:
+    square = mean_square * beta + g * g * rest
+    return xp.abs(p) + xp.abs(g) * learning_rate / xp.sqrt(square + epsilon), square
+
+
+@kernel(
+    shapes=lambda parameter, *others: (parameter, parameter),
+    donates=((0, 0), (1, 2)),
+    elementwise=True,
+    magnitude=_rmsprop_magnitude,
+    cost=lambda parameter, *others: 9 * math.prod(parameter),
+)
+def rmsprop(
+    xp: Namespace,
+    parameter: Array,
+    grad: Array,
+    mean_square: Array,
+    beta: Array,
+    rest: Array,
+    learning_rate: Array,
+    epsilon: Array,
+) -> tuple[Array, Array]:
+    """``s <- beta s + (1-beta) g^2``, ``p <- p - learning_rate * g / sqrt(s + epsilon)``.
+
+    rest is ``1 - beta``. Source: Hinton 2012, lecture 6e; epsilon inside the root (PyTorch:
+    outside).
+    """
+    mean_square = mean_square * beta + grad * grad * rest
+    return parameter - grad * learning_rate / xp.sqrt(mean_square + epsilon), mean_square
+
+
 def _adam_magnitude(
     xp: Namespace,
     p: Array,

@@ -4,7 +4,16 @@ A ``Plan`` is built without any array library and without a batch size; a backen
 run it. ``print(plan)`` is a table in the four steps of a backpropagation tutorial.
 """
 
-from portable_nn.plan._buffers import Buffer, Data, Draw, Initial, Initializer, Schedule, Source
+from portable_nn.plan._buffers import (
+    Buffer,
+    Data,
+    Draw,
+    Initial,
+    Initializer,
+    Kind,
+    Schedule,
+    Source,
+)
 from portable_nn.plan._builder import PlanBuilder
 from portable_nn.plan._plan import Plan
 
@@ -14,6 +23,7 @@ __all__ = [
     "Draw",
     "Initial",
     "Initializer",
+    "Kind",
     "Plan",
     "PlanBuilder",
     "Schedule",

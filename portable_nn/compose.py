@@ -1,0 +1,66 @@
+"""From layers, loss and optimizer to the plan of one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from portable_nn.activations import Activation, Identity
+from portable_nn.errors import NetworkError
+from portable_nn.layers import Layer, chain
+from portable_nn.losses import Loss
+from portable_nn.optimizers import Optimizer
+from portable_nn.plan import Plan, PlanBuilder, Schedule
+
+
+def compose(
+    layers: Sequence[Layer],
+    loss: Loss,
+    optimizer: Optimizer | None,
+    *,
+    mode: str,
+    dtype: str,
+    features: int,
+) -> Plan:
+    """The plan of one step: ``"train"`` with an optimizer, ``"evaluate"`` or ``"predict"``.
+
+    Raises ``NetworkError`` if layers and loss do not fit together.
+    """
+    builder = PlanBuilder(mode, dtype)
+    z = chain(builder, _before_link(layers, loss), builder.data("x", features), mode)
+    if loss.link is not None and builder.written_by(z) is loss.link.kernel:
+        raise NetworkError(
+            f"{type(loss).__name__} has {loss.link.__name__} built in; here it would be "
+            f"applied twice."
+        )
+    if mode != "train":
+        link = loss.link() if loss.link is not None else Identity()
+        builder.outputs["output"] = link.forward(builder, z, mode)
+    if mode != "predict":
+        builder.outputs["loss"] = loss.forward(builder, z)
+    if optimizer is not None:
+        builder.backward(builder.outputs["loss"])
+        _add_updates(builder, optimizer)
+    return builder.build()
+
+
+def _add_updates(builder: PlanBuilder, optimizer: Optimizer) -> None:
+    builder.section = "update"
+    names = optimizer.hyperparameters(1, 0.0)
+    hyper = [builder.fed(name, (), Schedule(name)) for name in names]
+    for parameter, grad in builder.gradients.items():
+        optimizer.update(builder, parameter, grad, hyper)
+
+
+def _before_link(layers: Sequence[Layer], loss: Loss) -> Sequence[Layer]:
+    """The layers whose output the loss takes: without the link that it has built in."""
+    while layers and isinstance(layers[-1], Identity):
+        layers = layers[:-1]
+    last = layers[-1] if layers else None
+    if loss.link is None or not isinstance(last, Activation):
+        return layers
+    if type(last) is loss.link:
+        return layers[:-1]
+    raise NetworkError(
+        f"{type(loss).__name__} goes with a last layer {loss.link.__name__}() or with none "
+        f"(it takes logits); this network ends in {type(last).__name__}()."
+    )

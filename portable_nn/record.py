@@ -1,0 +1,216 @@
+"""Layers, losses, optimizers and what they are made of, as JSON values and back.
+
+A dataclass is its class's name and its fields, so it holds numbers, text, tuples, small arrays,
+functions of this library, and other dataclasses. Code is never in a record: of a function of the
+user's own it has the name, and of a class of the user's own the name and the fields.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
+from inspect import isfunction, isroutine, signature
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from portable_nn import (
+    activations,
+    initializers,
+    layers,
+    losses,
+    optimizers,
+    scaling,
+    schedules,
+    targets,
+)
+from portable_nn.errors import FileError, NetworkError
+
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
+
+
+def _public(*modules: ModuleType) -> dict[str, Any]:
+    """What these modules define themselves and show."""
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if name[0] != "_" and getattr(value, "__module__", None) == module.__name__
+    }
+
+
+CLASSES: dict[str, type] = {
+    name: value
+    for name, value in _public(
+        layers, activations, losses, optimizers, schedules, initializers, targets, scaling
+    ).items()
+    if isinstance(value, type) and is_dataclass(value)
+}
+"""Of this library: what a record calls ``class``. Others are ``own class``."""
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    name: value for name, value in _public(initializers).items() if isfunction(value)
+}
+"""Of this library: what a record calls ``function``. Others are ``own function``."""
+
+
+ARRAYS = "biufUS"
+"""Kinds of the arrays a record holds: numbers and text."""
+
+
+@dataclass(frozen=True)
+class NotInFile:
+    """Stands where a function of the user's own stood, which is needed only to train anew."""
+
+    name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise NetworkError(
+            f"{self.name} was a function of your own, which a file does not hold; "
+            f"give the layer or optimizer that had it anew."
+        )
+
+
+# -- to JSON -------------------------------------------------------------------------------
+
+
+def describe(value: Any) -> Any:
+    """``value`` as a JSON value without NaN and infinities, from which ``restore`` makes it.
+
+    Raises
+    ------
+    NetworkError
+        If it is, or has in it, something else than the module says.
+    """
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()  # a number of an array library
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else {"float": repr(value)}
+    if type(value) in (tuple, list):
+        return [describe(item) for item in value]
+    if isinstance(value, np.ndarray) and value.dtype.kind in ARRAYS:
+        return _describe_array(value)
+    if isinstance(value, NotInFile):
+        return {"own function": value.name}
+    if is_dataclass(value) and not isinstance(value, type):
+        return _describe_fields(value)
+    if isroutine(value) or isinstance(value, partial):
+        return _describe_function(value)
+    raise NetworkError(
+        f"a file cannot hold {value!r:.60} ({type(value).__name__}); it holds dataclasses, "
+        f"numbers, text, arrays and tuples of these, and names of functions."
+    )
+
+
+def _describe_array(value: HostArray) -> dict[str, Any]:
+    text = np.char.decode(value, "latin-1") if value.dtype.kind == "S" else value
+    return {"array": value.dtype.str, "values": describe(text.tolist())}
+
+
+def _describe_fields(value: Any) -> dict[str, Any]:
+    kind = type(value)
+    names = [field.name for field in fields(value) if field.init]
+    if set(signature(kind).parameters) != set(names):
+        raise NetworkError(
+            f"a file cannot hold {kind.__name__}, whose __init__ takes other things than its "
+            f"dataclass fields; have it written by @dataclass."
+        )
+    # Neither of these can be a field: one is a keyword, one has a blank.
+    known = "class" if CLASSES.get(kind.__name__) is kind else "own class"
+    return {known: kind.__name__} | {name: describe(getattr(value, name)) for name in names}
+
+
+def _describe_function(value: Any) -> dict[str, str]:
+    name = getattr(getattr(value, "func", value), "__name__", type(value).__name__)
+    return {"function" if FUNCTIONS.get(name) is value else "own function": name}
+
+
+# -- from JSON -----------------------------------------------------------------------------
+
+
+def restore(value: Any, custom: Iterable[type] = ()) -> Any:
+    """What ``describe`` was given; lists come back as tuples, own functions as ``NotInFile``.
+
+    Parameters
+    ----------
+    value
+        A JSON value.
+    custom
+        The user's own dataclasses, found by their names.
+
+    Raises
+    ------
+    FileError
+        If ``describe`` gives no such value, or a class is not known or does not take its fields.
+    NetworkError
+        If ``custom`` is something else.
+    """
+    own = _by_name(custom)
+    try:
+        return _restore(value, own)
+    except RecursionError as error:
+        raise FileError("the record is nested too deep for one of a network.") from error
+
+
+def _by_name(custom: Iterable[type]) -> dict[str, type]:
+    given = tuple(custom) if isinstance(custom, Iterable) else (None,)
+    named = {found.__name__: found for found in given if isinstance(found, type)}
+    if len(named) < len(given) or not all(map(is_dataclass, named.values())):
+        raise NetworkError(
+            f"custom is a list of dataclasses of different names, [Residual] say; got {custom!r}."
+        )
+    return named
+
+
+def _restore(value: Any, own: dict[str, type]) -> Any:
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case list():
+            return tuple([_restore(item, own) for item in value])
+        case {"float": "inf" | "-inf" | "nan" as text, **rest} if not rest:
+            return float(text)
+        case {"function": str(name), **rest} if name in FUNCTIONS and not rest:
+            return FUNCTIONS[name]
+        case {"array": str(dtype), "values": list(values), **rest} if not rest:
+            return _array(dtype, _restore(values, own))
+        case {"own function": str(name), **rest} if not rest:
+            return NotInFile(name)
+        case {"class": str(name), **rest} if name in CLASSES:
+            return _make(CLASSES[name], rest, own)
+        case {"own class": str(name), **rest} if name in own:
+            return _make(own[name], rest, own)
+        case {"own class": str(name)}:
+            raise FileError(
+                f"the file has a {name}, a class of your own; load(path, custom=[{name}]) "
+                f"makes it known."
+            )
+    raise FileError(f"the file has {value!r:.80}, which this portable_nn does not know.")
+
+
+def _array(dtype: str, values: tuple[Any, ...]) -> HostArray:
+    try:
+        kind = np.dtype(dtype).kind
+        plain = np.char.encode(np.array(values), "latin-1") if kind == "S" else values
+        if kind in ARRAYS:
+            with np.errstate(over="ignore"):
+                return np.array(plain, dtype=dtype)
+    except (TypeError, ValueError, OverflowError, MemoryError) as error:
+        raise FileError(f"the file has an array that is none: {error}") from error
+    raise FileError(f"the file has an array of {dtype}, which is not numbers or text.")
+
+
+def _make(kind: type, described: dict[Any, Any], own: dict[str, type]) -> Any:
+    values = {name: _restore(value, own) for name, value in described.items()}
+    try:
+        return kind(**values)
+    except Exception as error:  # a constructor may raise anything
+        raise FileError(
+            f"{kind.__name__} cannot be made from what the file says: {error}"
+        ) from error

@@ -1,0 +1,46 @@
+"""Columns of different units on one scale: mean 0 and standard deviation 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """``(value - mean) / deviation`` for each column, in float64 on the host.
+
+    ``mean`` and ``deviation`` are (k,) float64, for tables (n, k). A column of yes and no (0
+    and 1 alone) stays as it is; a constant one becomes 0.
+    """
+
+    mean: HostArray
+    deviation: HostArray
+
+    @classmethod
+    def learn(cls, table: HostArray) -> Scaling:
+        """From finite rows (n, k); the deviation is that of these rows (divided by n)."""
+        values = table.astype(np.float64)
+        unit = np.abs(values).max(axis=0)  # so that no square overflows or vanishes
+        unit[unit == 0.0] = 1.0
+        mean = (values / unit).mean(axis=0) * unit
+        deviation = (values / unit - mean / unit).std(axis=0) * unit
+        constant = (values == values[0]).all(axis=0)
+        mean[constant], deviation[constant] = values[0, constant], 1.0
+        binary = ((values == 0.0) | (values == 1.0)).all(axis=0)
+        mean[binary], deviation[binary] = 0.0, 1.0
+        return cls(mean, deviation)
+
+    def apply(self, table: HostArray) -> HostArray:
+        """(n, k) as the network is to see it, float64."""
+        with np.errstate(over="ignore"):  # found where finite numbers are asked for
+            return (table - self.mean) / self.deviation
+
+    def undo(self, table: HostArray) -> HostArray:
+        """(n, k) in the units that were given, in the dtype of ``table``."""
+        return (table * self.deviation + self.mean).astype(table.dtype)

@@ -1,0 +1,478 @@
+"""Objects to JSON and back: everything a network is built of, one's own classes, bad records."""
+
+import enum
+import json
+import math
+from collections import namedtuple
+from dataclasses import KW_ONLY, MISSING, InitVar, dataclass, field, fields, is_dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+from portable_nn import (
+    activations,
+    initializers,
+    layers,
+    losses,
+    optimizers,
+    scaling,
+    schedules,
+    targets,
+)
+from portable_nn.errors import FileError, NetworkError
+from portable_nn.record import CLASSES, FUNCTIONS, NotInFile, describe, restore
+
+
+def same(found, wanted):
+    """Equal in type and in every field; some dataclasses compare by identity."""
+    if type(found) is not type(wanted):
+        return False
+    if is_dataclass(wanted):
+        named = [each.name for each in fields(wanted)]
+        return all(same(getattr(found, name), getattr(wanted, name)) for name in named)
+    if isinstance(wanted, tuple):
+        return len(found) == len(wanted) and all(map(same, found, wanted))
+    if isinstance(wanted, np.ndarray):
+        alike = np.array_equal(found, wanted, equal_nan=wanted.dtype.kind == "f")
+        return found.dtype == wanted.dtype and alike
+    return found == wanted or (found != found and wanted != wanted)
+
+
+def through_json(value, custom=()):
+    return restore(json.loads(json.dumps(describe(value), allow_nan=False)), custom)
+
+
+# -- what this library has -----------------------------------------------------------------
+
+EXAMPLES = [
+    layers.Dense(3),
+    layers.Dense(4, False, weight=initializers.Normal(0.1), bias=initializers.ones),
+    layers.Dropout(0.25),
+    activations.Activation(),
+    activations.Identity(),
+    activations.ReLU(),
+    activations.Sigmoid(),
+    activations.Softmax(),
+    activations.Tanh(),
+    losses.Loss(),
+    losses.BinaryCrossEntropy(),
+    losses.CrossEntropy(),
+    losses.HalfSquaredError(),
+    losses.MeanSquaredError(),
+    optimizers.SGD(),
+    optimizers.SGD(0.5, momentum=0.9, nesterov=True),
+    optimizers.RMSProp(),
+    optimizers.RMSProp(schedules.CosineDecay(0.1, 30), beta=0.5, epsilon=1e-3),
+    optimizers.Adam(),
+    optimizers.Adam(schedules.Warmup(2.5, schedules.StepDecay(0.1, 3)), 0.8, 0.99, 1e-7),
+    schedules.ConstantRate(0.1),
+    schedules.StepDecay(0.1, 5),
+    schedules.StepDecay(0.1, 5, 0.3),
+    schedules.ExponentialDecay(0.1, 0.95),
+    schedules.CosineDecay(0.1, 30),
+    schedules.CosineDecay(0.1, 30, 0.01),
+    schedules.Warmup(5, 0.1),
+    initializers.Normal(0.1),
+    initializers.Uniform(-0.5, 0.5),
+    targets.Labels(np.array(["ant", "bee"])),
+    targets.Labels(np.array([b"\xff", b"a\x7f"])),
+    targets.Labels(np.array([-5, 2**62])),
+    targets.Labels(np.array([0, 2**64 - 1], dtype=np.uint64)),
+    targets.Binary(np.array([False, True]), 1, True),
+    targets.Binary(np.array([-1.0, 1.0], dtype=np.float32), 3, False),
+    targets.Numbers(2, False),
+    targets.Numbers(1, True, scaling.Scaling(np.array([1 / 3]), np.array([1e-300]))),
+    scaling.Scaling(np.zeros(0), np.ones(0)),
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=repr)
+def test_what_a_network_is_built_of_comes_back(example):
+    assert same(through_json(example), example)
+
+
+def test_every_class_and_every_field_is_among_the_examples():
+    assert {type(example) for example in EXAMPLES} == set(CLASSES.values())
+    for kind in CLASSES.values():
+        examples = [example for example in EXAMPLES if type(example) is kind]
+        for each in fields(kind):
+            given = [getattr(example, each.name) for example in examples]
+            assert each.default is MISSING or any(value is not each.default for value in given)
+
+
+def test_every_class_that_users_build_with_is_known():
+    exported = {vars(pnn)[name] for name in pnn.__all__}
+    wanted = {value for value in exported if isinstance(value, type) and is_dataclass(value)}
+    assert len(wanted) >= 12
+    assert wanted <= set(CLASSES.values())
+    for table in (activations.ACTIVATIONS, losses.LOSSES, optimizers.OPTIMIZERS):
+        assert set(table.values()) <= set(CLASSES.values())
+
+
+def test_no_two_classes_have_one_name():
+    modules = (activations, initializers, layers, losses, optimizers, scaling, schedules, targets)
+    defined = [
+        name
+        for module in modules
+        for name, value in vars(module).items()
+        if is_dataclass(value) and value.__module__ == module.__name__
+    ]
+    assert sorted(defined) == sorted(CLASSES)
+
+
+def test_every_initializer_function_comes_back_as_itself():
+    assert len(FUNCTIONS) >= 4
+    assert FUNCTIONS["he_normal"] is initializers.he_normal
+    for name, function in FUNCTIONS.items():
+        assert describe(function) == {"function": name}
+        assert through_json(function) is function
+
+
+def test_what_stands_in_a_file_stays_what_it_is():
+    """Files that users have say this: change it only with the schema version."""
+    given = (layers.Dense(2, weight=initializers.Uniform(-0.5, 0.5)),)
+    assert describe((*given, losses.CrossEntropy(), len, math.inf, None)) == [
+        {
+            "class": "Dense",
+            "out_features": 2,
+            "use_bias": True,
+            "weight": {"class": "Uniform", "low": -0.5, "high": 0.5},
+            "bias": {"function": "zeros"},
+        },
+        {"class": "CrossEntropy"},
+        {"own function": "len"},
+        {"float": "inf"},
+        None,
+    ]
+
+
+# -- plain values --------------------------------------------------------------------------
+
+PLAIN = [None, True, False, 0, -7, 10**30, 0.1, -0.0, 5e-324, "", "é\ud800\n", (), ((1, "a"), ())]
+
+
+@pytest.mark.parametrize("value", [*PLAIN, math.inf, -math.inf, math.nan], ids=repr)
+def test_plain_values_come_back(value):
+    assert same(through_json(value), value)
+
+
+def test_a_list_comes_back_as_a_tuple():
+    assert through_json([1, [2.0]]) == (1, (2.0,))
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (np.float64(0.5), 0.5),
+        (np.float32(0.5), 0.5),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.str_("a"), "a"),
+        (np.array(2.5), 2.5),
+        (np.float32(np.inf), math.inf),
+    ],
+    ids=repr,
+)
+def test_numpy_scalars_become_plain(given, wanted):
+    assert same(through_json(given), wanted)
+    assert same(through_json(layers.Dropout(np.float32(0.5))), layers.Dropout(0.5))
+
+
+# -- the user's own classes ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Residual:
+    layers: tuple
+    scale: float = 1.0
+
+
+@dataclass
+class Everything:
+    first: int
+    _: KW_ONLY
+    second: tuple = ()
+    type: str = "a field of this name"
+    derived: int = field(init=False)
+
+    def __post_init__(self):
+        self.derived = self.first + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    size: int
+
+
+class Huber(losses.Loss):
+    """Of the library's dataclass, but with nothing new for a file."""
+
+
+NESTED = Residual(
+    (layers.Dense(3), Residual((activations.ReLU(), Residual(()))), (Slotted(2),)), math.inf
+)
+
+
+@pytest.mark.parametrize(
+    "value", [NESTED, Everything(1, second=(2,), type="b"), Slotted(4), Huber()], ids=repr
+)
+def test_own_dataclasses_come_back_with_custom(value):
+    assert same(through_json(value, (found for found in CUSTOM)), value)
+
+
+CUSTOM = [Residual, Everything, Slotted, Huber]
+
+
+@pytest.mark.parametrize("custom", [(), [Slotted]])
+def test_an_own_class_must_be_given_again(custom):
+    with pytest.raises(FileError, match=r"has a Residual, .* load\(path, custom=\[Residual\]\)"):
+        through_json((layers.Dense(2), NESTED), custom)
+
+
+def _own(name):
+    return dataclass(frozen=True)(type(name, (), {"__annotations__": {"out_features": int}}))
+
+
+@pytest.mark.parametrize("name", ["Dense", "Dropout", "Adam", "NotInFile"])
+def test_an_own_class_of_a_name_of_ours_never_comes_back_as_ours(name):
+    own = _own(name)
+    with pytest.raises(FileError, match=rf"custom=\[{name}\]"):
+        through_json(own(3))
+    assert same(through_json(own(3), [own]), own(3))
+    assert same(through_json((own(3), layers.Dense(3)), [own]), (own(3), layers.Dense(3)))
+
+
+@pytest.mark.parametrize(
+    "custom", [Residual, [Residual(())], [int], ["Residual"], "Residual", None, [Slotted, None]]
+)
+def test_custom_is_a_list_of_dataclasses(custom):
+    with pytest.raises(NetworkError, match=r"custom is a list of dataclasses .*; got "):
+        restore(describe(NESTED), custom)
+
+
+def test_two_own_classes_of_one_name_are_refused():
+    with pytest.raises(NetworkError, match="of different names"):
+        restore(None, [_own("Block"), _own("Block")])
+
+
+# -- the user's own functions --------------------------------------------------------------
+
+
+def draw(draws, shape):
+    return np.zeros(shape)
+
+
+def zeros(draws, shape):
+    return np.ones(shape)
+
+
+class Rates:
+    def rate(self, epoch):
+        return 0.1
+
+
+OWN = {
+    "draw": draw,
+    "zeros": zeros,
+    "<lambda>": lambda epoch: 0.1,
+    "rate": Rates().rate,
+    "sqrt": math.sqrt,
+}
+OWN_PARTIAL = partial(partial(draw, None), shape=(2,))
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_of_an_own_function_a_file_has_the_name(name):
+    found = through_json(layers.Dense(2, weight=OWN[name]))
+    assert found == layers.Dense(2, weight=NotInFile(name))
+    assert describe(found)["weight"] == {"own function": name}
+    assert through_json(found) == found
+    with pytest.raises(NetworkError, match=f"^{name} was a function of your own, which a file"):
+        found.weight(None, (2, 3))
+
+
+@pytest.mark.parametrize("value", [OWN_PARTIAL, lru_cache(draw)])
+def test_a_dressed_function_goes_by_the_name_of_what_it_dresses(value):
+    assert through_json(value) == NotInFile("draw")
+
+
+def test_an_optimizer_with_an_own_schedule_can_be_loaded_and_saved_again():
+    found = through_json(optimizers.SGD(schedules.Warmup(2, lambda epoch: 0.1)))
+    assert found == optimizers.SGD(schedules.Warmup(2, NotInFile("<lambda>")))
+    with pytest.raises(NetworkError, match="give the layer or optimizer that had it anew"):
+        found.hyperparameters(1, 3.0)
+
+
+# -- what a file cannot hold ---------------------------------------------------------------
+
+
+class Plain:
+    def __repr__(self):
+        return "Plain()"
+
+
+class PlainInitializer(Plain):
+    def __call__(self, draws, shape):
+        return np.zeros(shape)
+
+
+class Text(str):
+    pass
+
+
+class Colour(enum.IntEnum):
+    RED = 1
+
+
+UNHELD = {
+    "an object": (Plain(), r"Plain\(\) \(Plain\); it holds dataclasses"),
+    "in a tuple": ((1, [Plain()]), "it holds dataclasses"),
+    "in a field": (Residual((Plain(),)), r"Plain\(\)"),
+    "a callable object": (PlainInitializer(), "PlainInitializer"),
+    "a class": (layers.Dense, r"Dense'> \(type\)"),
+    "a dictionary": ({"a": 1}, r"{'a': 1} \(dict\)"),
+    "a set": ({1}, r"\(set\)"),
+    "bytes": (b"a", "bytes"),
+    "a complex number": (1j, "complex"),
+    "a numpy complex number": (np.complex64(1j), "complex"),
+    "an array of objects": (np.array([None]), "ndarray"),
+    "an array of complex numbers": (np.zeros(1000, complex), "ndarray"),
+    "an array of dates": (np.array(["2026-01-01"], "datetime64[D]"), "ndarray"),
+    "a long double": (np.longdouble(1), "longdouble"),
+    "an enumeration": (Colour.RED, "Colour"),
+    "a kind of text": (Text("a"), "Text"),
+    "a named tuple": (namedtuple("Pair", "a")(1), "Pair"),
+    "a module": (math, "module"),
+}
+
+
+@pytest.mark.parametrize("name", UNHELD)
+def test_what_a_file_cannot_hold_is_named(name):
+    value, said = UNHELD[name]
+    with pytest.raises(NetworkError, match=f"^a file cannot hold .*{said}") as caught:
+        describe(value)
+    assert len(str(caught.value)) < 250
+
+
+class SecretState(losses.Loss):
+    def __init__(self, delta=1.0):
+        self.delta = delta
+
+
+@dataclass
+class WithSeed:
+    size: int
+    seed: InitVar[int] = 0
+
+
+@pytest.mark.parametrize("value", [SecretState(2.0), WithSeed(1, 2)])
+def test_a_class_that_its_fields_do_not_make_is_refused(value):
+    name = type(value).__name__
+    with pytest.raises(NetworkError, match=f"cannot hold {name}, whose __init__ takes other"):
+        describe(value)
+
+
+# -- records that nobody wrote -------------------------------------------------------------
+
+
+def _nested(depth, wrap, value=None):
+    for _ in range(depth):
+        value = wrap(value)
+    return value
+
+
+@dataclass
+class Picky:
+    size: int
+
+    def __post_init__(self):
+        raise ZeroDivisionError("size")
+
+
+BAD = {
+    "an empty object": ({}, "does not know"),
+    "an unknown object": ({"colour": 1}, "{'colour': 1}, which this portable_nn does not know"),
+    "an unknown class": ({"class": "Conv", "size": 1}, "'Conv'.* which this portable_nn does not"),
+    "a class by number": ({"class": 3}, "does not know"),
+    "a class by list": ({"class": ["Dense"]}, "does not know"),
+    "an own class by number": ({"own class": 3}, "does not know"),
+    "a module's function": ({"class": "mlp"}, "does not know"),
+    "an unknown function": ({"function": "print"}, "does not know"),
+    "a private function": ({"function": "_fans"}, "does not know"),
+    "a function with fields": ({"function": "zeros", "a": 1}, "does not know"),
+    "an own function with fields": ({"own function": "f", "a": 1}, "does not know"),
+    "an own function without name": ({"own function": None}, "does not know"),
+    "another float": ({"float": "1.5"}, "does not know"),
+    "a float and more": ({"float": "nan", "a": 1}, "does not know"),
+    "a missing field": ({"class": "Dense"}, "Dense cannot be made .*out_features"),
+    "a field too many": (
+        {"class": "Dense", "out_features": 1, "depth": 2},
+        "Dense cannot be made from what the file says: .*depth",
+    ),
+    "two classes": ({"class": "ReLU", "own class": "Picky"}, "ReLU cannot be made"),
+    "a bad value": ({"class": "Dense", "out_features": -1}, "Dense cannot be made .* 1 or more"),
+    "self": ({"class": "Dense", "self": 1}, "Dense cannot be made"),
+    "a constructor that breaks": ({"own class": "Picky", "size": 1}, "Picky cannot be made.*size"),
+    "an array of objects": ({"array": "|O", "values": [1]}, "array of .O, which is not numbers"),
+    "an array of nothing": ({"array": "what", "values": [1]}, "array that is none: .*what"),
+    "a ragged array": ({"array": "<f8", "values": [1, [2]]}, "array that is none"),
+    "an array of other things": ({"array": "<i8", "values": ["a"]}, "array that is none"),
+    "an array too small": ({"array": "|i1", "values": [300]}, "array that is none"),
+    "an array too large": ({"array": "<U999999999", "values": ["a"] * 999}, "array that is none"),
+    "an array and more": ({"array": "<i8", "values": [1], "a": 1}, "does not know"),
+    "an array of a number": ({"array": "<i8", "values": 1}, "does not know"),
+    "bytes": (b"a", "does not know"),
+    "a set": ({1}, "does not know"),
+    "a tuple": ((1,), "does not know"),
+    "deep lists": (_nested(10**5, lambda value: [value]), "nested too deep"),
+    "deep objects": (
+        _nested(10**4, lambda value: {"class": "ConstantRate", "rate": value}),
+        "nested too deep",
+    ),
+    "deep and unknown": (_nested(10**5, lambda value: {"a": value}), "nested too deep|not know"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_record_is_a_file_error(name):
+    value, said = BAD[name]
+    for given in (value, [0, value]):
+        with pytest.raises(FileError, match=said) as caught:
+            restore(given, [Picky])
+        assert len(str(caught.value)) < 250
+
+
+WORDS = ["class", "own class", "function", "own function", "float", "rate", "then", "Dense"]
+WORDS += ["array", "values", "<i8", "|S2", "<U3"]
+WORDS += ["Warmup", "zeros", "nan", "Residual", "layers", "learning_rate", "out_features", ""]
+
+
+def _mutate(value, rng):
+    """``value`` with something in it replaced, taken away or renamed."""
+    if rng.random() < 0.15:
+        others = [None, True, -1, 1e308, [], {}, *WORDS]
+        return others[rng.integers(len(others))]
+    if isinstance(value, list):
+        return [_mutate(item, rng) for item in value if rng.random() < 0.95]
+    if isinstance(value, dict):
+        word = WORDS[rng.integers(len(WORDS))]
+        kept = {name: _mutate(item, rng) for name, item in value.items() if rng.random() < 0.95}
+        return kept | ({word: rng.integers(3).item()} if rng.random() < 0.1 else {})
+    return value
+
+
+def test_random_records_are_restored_or_refused():
+    rng, good = np.random.default_rng(2), describe([*EXAMPLES, NESTED])
+    outcomes = {"restored": 0, "refused": 0}
+    for _ in range(150):
+        for item in good:
+            try:
+                found = restore(_mutate(item, rng), CUSTOM)
+            except FileError:
+                outcomes["refused"] += 1
+            else:
+                outcomes["restored"] += 1
+                assert same(restore(describe(found), CUSTOM), found)
+    assert min(outcomes.values()) > 500

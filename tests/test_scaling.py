@@ -1,0 +1,55 @@
+"""Columns brought to mean 0 and deviation 1."""
+
+import numpy as np
+import pytest
+
+from portable_nn.scaling import Scaling
+
+RNG = np.random.default_rng(0)
+
+
+def test_mean_and_deviation_are_those_of_the_columns():
+    table = RNG.normal(size=(200, 3)) * [1.0, 1e-6, 1e6] + [0.0, 5.0, -3e6]
+    scaling = Scaling.learn(table)
+    found = scaling.apply(table)
+    # Rounding of a mean of 200 numbers, relative to the largest: 5 against a deviation of 1e-6.
+    np.testing.assert_allclose(found.mean(0), 0.0, rtol=0.0, atol=1e-8)
+    np.testing.assert_allclose(found.std(0), 1.0, rtol=1e-9)
+    np.testing.assert_allclose(scaling.mean, table.mean(0), rtol=1e-13)
+    np.testing.assert_allclose(scaling.deviation, table.std(0), rtol=1e-9)
+    np.testing.assert_allclose(scaling.undo(found), table, rtol=1e-14)
+
+
+def test_a_constant_column_becomes_0_and_other_rows_stay_finite():
+    table = np.full((7, 1), 0.1)
+    scaling = Scaling.learn(table)
+    assert not scaling.apply(table).any()
+    np.testing.assert_array_equal(scaling.apply(np.array([[1.1]])), [[1.0]])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64, np.bool_])
+def test_yes_and_no_stay_as_they_are(dtype):
+    table = np.array([[0, 1, 0], [1, 1, 0], [0, 1, 0]], dtype=dtype)
+    np.testing.assert_array_equal(Scaling.learn(table).apply(table), table)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e300, 1.7e308])
+def test_no_size_overflows_on_the_way(size):
+    table = size * np.array([[-1.0], [1.0], [0.5]])
+    scaling = Scaling.learn(table)
+    assert np.isfinite(scaling.mean).all()
+    np.testing.assert_allclose(scaling.deviation, size * np.std([-1.0, 1.0, 0.5]), rtol=1e-14)
+
+
+def test_one_row_is_constant():
+    table = np.array([[3.0, 0.0]])
+    assert not Scaling.learn(table).apply(table).any()
+
+
+def test_what_is_given_stays():
+    table = RNG.normal(size=(5, 2))
+    before = table.copy()
+    scaling = Scaling.learn(table)
+    scaling.apply(table)
+    scaling.undo(table)
+    np.testing.assert_array_equal(table, before)
