@@ -102,16 +102,21 @@ def get_backend(backend: Where = None) -> Backend:
     BackendError
         If nothing of this name is installed or usable here.
     """
+    if backend is None and (named := os.environ.get("PORTABLE_NN_BACKEND")):
+        try:
+            return get_backend(named)
+        except BackendError as error:
+            raise BackendError(f"PORTABLE_NN_BACKEND={named}: {error}") from error
     if backend is None:
-        backend = os.environ.get("PORTABLE_NN_BACKEND") or "numpy"
+        backend = "numpy"
     if isinstance(backend, ModuleType):
         backend = _name(backend)
     if isinstance(backend, str):
         name, _, device = backend.partition(":")
-        return _first_usable() if backend == "auto" else open_backend(name, device or None)
+        return _first_usable(device) if name == "auto" else open_backend(name, device or None)
     if isinstance(backend, type) or not isinstance(backend, Backend):
         raise BackendError(
-            f"backend is a name, an array library or a Backend, which this is not: {backend!r}."
+            f"backend is a name, an array library or a Backend, which this is not: {backend!r:.60}."
         )
     return backend
 
@@ -121,31 +126,48 @@ def backend_names() -> list[str]:
     return [*BUILT_IN, *LIBRARIES, *_entry_points()]
 
 
-@lru_cache(maxsize=32)
+_OPENED: dict[tuple[str, str], Backend] = {}
+
+
 def open_backend(name: str, device: Any) -> Backend:
     """The backend of a library on a device, given as text or as the library's own object.
 
-    One object for each, so that asking for the same backend twice gives the same one.
+    One object for each device, so that asking for the same place twice gives the same one.
     """
+    key = name, str(device)  # a device need not be hashable
+    if key not in _OPENED:
+        opened = _open(name, device)
+        place = opened.name, str(opened.device)
+        known = (other for other in _OPENED.values() if (other.name, str(other.device)) == place)
+        _OPENED[key] = next(known, opened)
+    return _OPENED[key]
+
+
+def _open(name: str, device: Any) -> Backend:
     module = BUILT_IN.get(name) or _entry_points().get(name)
     if module is not None:
-        opened: Backend = _module(name, module).open_backend(device)
-        return opened
+        backend: Backend = _module(name, module).open_backend(device)
+        return backend
     xp = _namespace(name)
     devices = _devices(xp)
     if isinstance(device, str):
         device = _of_text(devices, device)
     try:
-        return Reference(name, xp, device)
+        reference = Reference(name, xp, device)
+        reference.synchronize()  # torch's device "meta" holds no numbers
     except Exception as error:  # each library raises its own kind for a device it lacks
         known = ", ".join(str(known) for known in devices if known is not None)
         cause = f"{type(error).__name__}: {error}".splitlines()[0][:100]
+        said = "" if isinstance(error, AttributeError) else f" ({cause})"  # jax, of any text
         raise BackendError(
-            f"backend {name!r} has no usable device {str(device)!r} here ({cause}); it has {known}."
+            f"backend {name!r} has no usable device {str(device)!r} here{said}; it has {known}."
         ) from error
+    return reference
 
 
-def _first_usable() -> Backend:
+def _first_usable(device: str) -> Backend:
+    if device:
+        raise BackendError(f"backend 'auto' takes no device; got 'auto:{device}'.")
     *better, last = AUTO
     for name in better:
         with suppress(BackendError):
@@ -155,8 +177,7 @@ def _first_usable() -> Backend:
 
 def namespace_backend(xp: Namespace | ModuleType, device: Any) -> Backend:
     """The backend of an array's namespace and device, where computing on the array belongs."""
-    usual = open_backend(_name(xp), None)
-    return usual if device == usual.device else open_backend(usual.name, device)
+    return open_backend(_name(xp), device)
 
 
 def _name(module: Any) -> str:
@@ -187,18 +208,18 @@ def _namespace(name: str) -> ModuleType:
             continue
         if hasattr(found, "__array_namespace_info__"):
             return found
-    raise BackendError(
-        f"backend {name!r} is not installed, or is no array API library (2024.12 or later). "
-        f"{_advice(name)} backend='numpy' is always there."
-    )
+    raise BackendError(f"backend {name!r} is not installed{_advice(name)}")
 
 
 def _advice(name: str) -> str:
     if name in LIBRARIES:
-        return f"Install it with: {LIBRARIES[name]}."
+        return f", or too old. Install it with: {LIBRARIES[name]}"
     known = ["auto", *backend_names()]
     close = get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"Known names: {', '.join(known)}."
+    hint = f"Did you mean {close[0]!r}?" if close else f"Known names: {', '.join(known)}."
+    if name.lower() in ("gpu", "cuda"):
+        hint = "For an NVIDIA GPU: 'cupy', 'torch:cuda' or 'jax:gpu'."
+    return f", or is no array API library (2024.12 or later). {hint}"
 
 
 def _devices(xp: Namespace) -> list[Any]:
@@ -207,6 +228,7 @@ def _devices(xp: Namespace) -> list[Any]:
 
 
 def _of_text(devices: Sequence[Any], text: str) -> Any:
-    """The device whose own text names ``text``, else the text itself."""
+    """The device whose own text is, or names, ``text``, else the text itself."""
     word = re.compile(rf"\b{re.escape(text)}\b")
-    return next((device for device in devices if word.search(str(device))), text)
+    named = (device for device in devices if text == str(device) or word.search(str(device)))
+    return next(named, text)

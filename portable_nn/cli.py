@@ -11,29 +11,34 @@ import csv
 import math
 import os
 import sys
-import tomllib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from portable_nn import __version__
-from portable_nn.backend import backend_names, get_backend
+from portable_nn import __version__, checks
+from portable_nn.backend import Backend, backend_names, get_backend
 from portable_nn.datasets import load_digits, split
-from portable_nn.errors import BackendError, DataError, PortableNNError
+from portable_nn.errors import (
+    BackendError,
+    DataError,
+    FileError,
+    NotFittedError,
+    PortableNNError,
+    ShapeError,
+)
 from portable_nn.layers import mlp
 from portable_nn.network import DTYPES, MODES, Network
 from portable_nn.optimizers import Adam
+from portable_nn.reading import read_csv, read_npz
 from portable_nn.saved import load
-from portable_nn.tables import Columns, as_classes, is_classes, read_csv, read_npz, target_values
+from portable_nn.settings import COUNT, RATE, SEED, SIZES, read_settings
+from portable_nn.tables import Columns, Table, target_values
+from portable_nn.tasks import TASKS, Task, task_of
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
-
-T = TypeVar("T")
-TASKS = ("auto", "classify", "regress")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _stopped(str(error), 2)
     except (PortableNNError, MemoryError, OSError) as error:
         return _stopped(str(error), 1)
+    except UnicodeEncodeError as error:
+        return _stopped(f"{error}; PYTHONIOENCODING=utf-8 may help", 1)
     except KeyboardInterrupt as error:
         return _stopped(f"interrupted{error}", 130)
     return 0
@@ -68,46 +75,19 @@ def _stopped(why: str, status: int) -> int:
 # -- train ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Task:
-    """What to learn: inputs (n, features), targets, and how the columns of a file became inputs."""
-
-    x: HostArray
-    y: HostArray
-    classes: bool
-    standardize: bool
-    columns: Columns | None = None
-
-    @property
-    def outputs(self) -> int:
-        """One for each class, or for each number of a row."""
-        return len(set(self.y.tolist())) if self.classes else self.y[:1].size
-
-    def __str__(self) -> str:
-        kind = f"{self.outputs} classes" if self.classes else "numbers to predict"
-        return f"{len(self.x)} rows, {self.x.shape[1]} inputs, {kind}"
-
-
 def train(arguments: argparse.Namespace) -> None:
     """Train on four fifths of the rows, drawn by the seed; print the score on the rest."""
     _check_out(arguments)
     backend, task = get_backend(arguments.backend), _task(arguments)
-    x, y, x_test, y_test = split(task.x, task.y, seed=arguments.seed, every_class=task.classes)
     network = Network(mlp(arguments.hidden, outputs=task.outputs), arguments.dtype)
-    network.columns = task.columns
-    began = perf_counter()
-    try:
-        network.fit(
-            x, y, loss="cross_entropy" if task.classes else "mean_squared_error",
-            optimizer=Adam(arguments.learning_rate), epochs=arguments.epochs,
-            batch_size=arguments.batch_size, standardize=task.standardize, seed=arguments.seed,
-            backend=backend, progress=not arguments.quiet,
-        )  # fmt: skip
-    except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(_save_what_there_is(network, arguments.out)) from error
-    seconds = perf_counter() - began
+    with _about(arguments.data):
+        x, y, x_test, y_test = split(task.x, task.y, seed=arguments.seed, every_class=task.classes)
+        began = perf_counter()
+        _fit(network, x, y, task, backend, arguments)
+        seconds = perf_counter() - began
+        score = _score(network, task, x_test, y_test)
     print(f"{arguments.data}: {task}")
-    print(f"test {_score(network, task, x_test, y_test)} on {len(x_test)} rows not trained on")
+    print(f"test {score} on {len(x_test)} rows not trained on")
     print(
         f"trained {arguments.epochs} epochs on {len(x)} rows in {seconds:.2f} s "
         f"(backend {backend.name}, device {backend.device}, dtype {network.dtype})"
@@ -117,19 +97,56 @@ def train(arguments: argparse.Namespace) -> None:
         print(f"saved {arguments.out}")
 
 
+@contextmanager
+def _about(path: str) -> Iterator[None]:
+    """Name the file in an error about what is in it."""
+    try:
+        yield
+    except (DataError, ShapeError) as error:
+        if str(error).startswith(path):
+            raise
+        raise DataError(f"{path}: {error}") from error
+
+
 def _check_out(arguments: argparse.Namespace) -> None:
-    """An hour of training is not to end in a folder that is not there."""
-    out = arguments.out and Path(arguments.out)
-    if out and (out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK)):
+    """An hour of training is not to end in a folder that is not there, or eat its own data."""
+    if not arguments.out:
+        return
+    out = Path(arguments.out)
+    right = out.is_file() if out.exists() else out.parent.is_dir()
+    if not right or not os.access(out if out.exists() else out.parent, os.W_OK):
         arguments.fail(f"argument --out: cannot write a file {arguments.out!r}")
+    for other in (arguments.data, arguments.config):
+        if other and out.exists() and Path(other).exists() and out.samefile(other):
+            arguments.fail(f"argument --out: {arguments.out!r} is what the training reads")
+
+
+def _fit(
+    network: Network, x: HostArray, y: HostArray, task: Task, backend: Backend,
+    arguments: argparse.Namespace,
+) -> None:  # fmt: skip
+    try:
+        network.fit(
+            x, y, loss="cross_entropy" if task.classes else "mean_squared_error",
+            optimizer=Adam(arguments.learning_rate), epochs=arguments.epochs,
+            batch_size=arguments.batch_size, standardize=task.standardize, seed=arguments.seed,
+            backend=backend, progress=not arguments.quiet,
+        )  # fmt: skip
+    except KeyboardInterrupt as error:
+        network.columns = task.columns
+        raise KeyboardInterrupt(_save_what_there_is(network, arguments.out)) from error
+    network.columns = task.columns
 
 
 def _save_what_there_is(network: Network, out: str | None) -> str:
     """Save a network whose training was interrupted; returns what to say of it."""
-    if not out or not network.history:
+    try:
+        if out:
+            network.save(out)
+    except NotFittedError:  # interrupted before the first step
         return ""
-    network.save(out)
-    return f"; saved {out} after {len(network.history['loss'])} epochs"
+    epochs = len(network.history.get("loss", []))
+    return f"; saved {out} as it stood after {epochs} whole epochs" if out else ""
 
 
 def _score(network: Network, task: Task, x: HostArray, y: HostArray) -> str:
@@ -137,42 +154,50 @@ def _score(network: Network, task: Task, x: HostArray, y: HostArray) -> str:
     if task.classes:
         return f"accuracy {score:.4f}"
     error = math.sqrt(((network.predict(x) - y) ** 2).mean())
-    return f"R2 {score:.4f}, root mean squared error {error:.4g}"
+    return f"R2 {score:.4f}, root mean squared error {error:.6g}"
 
 
 def _task(arguments: argparse.Namespace) -> Task:
-    data, suffix = arguments.data, Path(arguments.data or "").suffix.lower()
-    if arguments.target and suffix != ".csv":
-        arguments.fail("argument --target: goes with a .csv file")
+    data, fail = arguments.data, arguments.fail
+    if data == "digits" and arguments.task == "regress":
+        fail("argument --task: digits are classes")
+    table = None if data == "digits" else _table(arguments, f"digits, {FILES}")
+    if table is None and arguments.target:
+        fail(f"argument --target: {data} has targets of its own; a text table takes --target")
     if data == "digits":
         return Task(*load_digits(), classes=True, standardize=False)
-    if suffix not in READERS:
-        arguments.fail(f"argument data: is digits, a .csv file or an .npz file; got {data!r}")
-    x, y, columns = READERS[suffix](arguments)
-    classes = is_classes(y) if arguments.task == "auto" else arguments.task == "classify"
-    return Task(x, as_classes(y) if classes else y, classes, standardize=True, columns=columns)
-
-
-def _csv(arguments: argparse.Namespace) -> tuple[HostArray, HostArray, Columns]:
-    table = read_csv(arguments.data)
-    if not arguments.target:
-        arguments.fail(f"argument --target: is needed, one of {', '.join(table.columns)}")
-    y = target_values(table, arguments.target)
-    columns = Columns.learn(table, arguments.target)
-    return columns.encode(table), y, columns
-
-
-def _npz(arguments: argparse.Namespace) -> tuple[HostArray, HostArray, None]:
-    x, y = read_npz(arguments.data)
+    if table is not None:
+        return _columns_task(table, arguments)
+    x, y = read_npz(data)
     if y is None:
-        raise DataError(f"{arguments.data} has no array 'y' to learn from.")
-    return x, y, None
+        raise DataError(f"{data} has no array 'y' to learn from.")
+    with _about(data):  # before rows change their places
+        return task_of(checks.table(x), checks.targets(y, len(x)), arguments.task, of=f"{data}: y")
 
 
-READERS: dict[str, Callable[[argparse.Namespace], tuple[HostArray, HostArray, Any]]] = {
-    ".csv": _csv,
-    ".npz": _npz,
-}
+def _columns_task(table: Table, arguments: argparse.Namespace) -> Task:
+    target = arguments.target
+    if not target:
+        arguments.fail(f"argument --target: is needed, one of {', '.join(table.columns):.300}")
+    try:
+        table.cells(target)
+    except DataError as error:
+        arguments.fail(f"argument --target: {error}")
+    y, columns = target_values(table, target), Columns.learn(table, target)
+    of = f"{table.path}: column {target!r:.60}"
+    return task_of(columns.encode(table), y, arguments.task, of=of, columns=columns)
+
+
+FILES = "a text table (.csv, .tsv, .txt, .data, also .gz) or an .npz file"
+
+
+def _table(arguments: argparse.Namespace, wanted: str) -> Table | None:
+    """The table of a text file; None if the data are an npz file."""
+    data = arguments.data
+    if not data or not Path(data).exists():
+        arguments.fail(f"argument data: takes {wanted}; there is no file {data!r}")
+    return None if Path(data).suffix.lower() == ".npz" else read_csv(data)
+
 
 # -- the other commands ----------------------------------------------------------------------
 
@@ -180,24 +205,27 @@ READERS: dict[str, Callable[[argparse.Namespace], tuple[HostArray, HostArray, An
 def predict(arguments: argparse.Namespace) -> None:
     """Print a prediction for each row of the data, as CSV."""
     network = load(arguments.model, backend=arguments.backend)
-    predictions = network.predict(_inputs(network, arguments))
+    with _about(arguments.data):
+        predictions = network.predict(_inputs(network, arguments))
     rows = predictions.reshape(len(predictions), -1)
     names = ["prediction"]
     if rows.shape[1] > 1:
         names = [f"prediction{k}" for k in range(1, rows.shape[1] + 1)]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([str(value) for value in row] for row in rows)
+    writer.writerows([_text(value) for value in row] for row in rows)
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _inputs(network: Network, arguments: argparse.Namespace) -> HostArray:
-    suffix = Path(arguments.data).suffix.lower()
-    if suffix == ".npz":
+    table = _table(arguments, FILES)
+    if table is None:
         return read_npz(arguments.data)[0]
-    if suffix != ".csv":
-        arguments.fail(f"argument data: is a .csv file or an .npz file; got {arguments.data!r}")
-    table = read_csv(arguments.data)
-    return (network.columns or Columns.learn(table)).encode(table)
+    numbers = Columns(dict.fromkeys(table.columns))  # where nobody said what text stands for
+    return (network.columns or numbers).encode(table)
 
 
 def backends(arguments: argparse.Namespace) -> None:
@@ -214,52 +242,25 @@ def backends(arguments: argparse.Namespace) -> None:
 
 def plan(arguments: argparse.Namespace) -> None:
     """Print the kernel calls of one step of a saved network."""
-    print(load(arguments.model).plan(mode=arguments.mode))
+    print(load(arguments.model, backend="numpy").plan(mode=arguments.mode))
 
 
 # -- arguments -------------------------------------------------------------------------------
 
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments; the settings of ``--config`` stand before those of the command line."""
+    """The arguments; what ``--config`` says holds where the command line says nothing."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     if getattr(arguments, "config", None):
-        command, *rest = argv
-        arguments = parser.parse_args([command, *_settings(arguments), *rest])
+        try:
+            arguments.set_defaults(**read_settings(arguments.config, arguments.options))
+        except FileError as error:
+            arguments.fail(f"argument --config: {error}")
+        arguments = parser.parse_args(argv)
     if getattr(arguments, "data", "") is None:
         arguments.fail("the following arguments are required: data")
     return arguments
-
-
-def _settings(arguments: argparse.Namespace) -> list[str]:
-    """The settings of a TOML file as words of the command line."""
-    path, given = arguments.config, vars(arguments)
-    try:
-        settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        arguments.fail(f"argument --config: {path}: {error}")
-    names = [name.replace("_", "-") for name in given if name not in ("command", "fail", "config")]
-    words = []
-    for name, value in settings.items():
-        if name not in names:
-            close = get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
-            arguments.fail(f"argument --config: {path} has a setting {name!r}; {hint}")
-        if name == "data":
-            words += [str(value)] if given["data"] is None else []
-        elif isinstance(given[name.replace("-", "_")], bool):
-            words += _flag(arguments, name, value)
-        else:
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            words.append(f"--{name}={text}")
-    return words
-
-
-def _flag(arguments: argparse.Namespace, name: str, value: Any) -> list[str]:
-    if not isinstance(value, bool):
-        arguments.fail(f"argument --config: {name} is true or false; got {value!r}")
-    return [f"--{name}"] if value else []
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -277,7 +278,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(add(train, "train a network on data and print its score on rows held back"))
     asking = add(predict, "print the predictions of a saved network for rows of data, as CSV")
     asking.add_argument("model", help="a file that train --out, or Network.save, wrote")
-    asking.add_argument("data", help=".csv with the columns of the training, or .npz with x")
+    asking.add_argument("data", help=f"{FILES} of x, with the columns of the training")
     asking.add_argument("--backend", help=BACKEND)
     add(backends, "print which backends are usable here, why not the others, and what to install")
     planning = add(plan, "print the plan of a saved network: the kernel calls of one step")
@@ -291,50 +292,28 @@ BACKEND = "numpy, cupy, auto, torch, jax, cupy:1, ... (else $PORTABLE_NN_BACKEND
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    data = "digits (1,797 images of 8 x 8 pixels, bundled), a .csv file, or an .npz file of x and y"
-    add("data", nargs="?", help=data)
-    add("--target", metavar="COLUMN", help="of a .csv file: what to predict from the others")
+    data = "digits (1,797 images of 8 x 8 pixels, bundled), " + FILES + " of x and y"
     text = "whether targets are classes or numbers; auto takes text, and whole numbers of at most "
-    add("--task", choices=TASKS, default=TASKS[0], help=f"{text}20 values, as classes")
     hidden = "hidden layers, with commas between; '--hidden=' for none (%(default)s)"
-    add("--hidden", type=_SIZES, default="256,128", metavar="SIZES", help=hidden)
-    add("--epochs", type=_COUNT, default=30, help="passes over the training rows (%(default)s)")
-    add("--batch-size", type=_COUNT, default=64, help="rows an update (%(default)s)")
-    add("--learning-rate", type=_RATE, default=1e-3, help="of Adam (%(default)s)")
     seed = "of test rows, initial weights and order; same on every backend (%(default)s)"
-    add("--seed", type=_SEED, default=0, help=seed)
-    add("--backend", help=BACKEND)
-    add("--dtype", choices=DTYPES, default=DTYPES[0], help="(%(default)s)")
-    add("--out", metavar="FILE", help="save the network, model.safetensors say")
+    quiet = argparse.BooleanOptionalAction
+    options = [
+        add("data", nargs="?", help=data),
+        add("--target", metavar="COLUMN", help="of a text table: what to predict from the others"),
+        add("--task", choices=TASKS, default=TASKS[0], help=f"{text}20 values, as classes"),
+        add("--hidden", type=SIZES, default="256,128", metavar="SIZES", help=hidden),
+        add("--epochs", type=COUNT, default=30, help="passes over the training rows (%(default)s)"),
+        add("--batch-size", type=COUNT, default=64, help="rows an update (%(default)s)"),
+        add("--learning-rate", type=RATE, default=1e-3, help="of Adam (%(default)s)"),
+        add("--seed", type=SEED, default=0, help=seed),
+        add("--backend", help=BACKEND),
+        add("--dtype", choices=DTYPES, default=DTYPES[0], help="(%(default)s)"),
+        add("--out", metavar="FILE", help="save the network, model.safetensors say"),
+        add("--quiet", action=quiet, default=False, help="no progress on standard error"),
+    ]
     add("--config", metavar="FILE", help="TOML with these settings; the command line wins")
-    add("--quiet", action="store_true", help="no progress on standard error")
+    parser.set_defaults(options=options, set_defaults=parser.set_defaults)
 
-
-def _checked(
-    convert: Callable[[str], T], holds: Callable[[T], bool], wanted: str
-) -> Callable[[str], T]:
-    """The argument type of texts that ``convert`` to a value for which something ``holds``."""
-
-    def parse(text: str) -> T:
-        try:
-            value = convert(text)
-        except ValueError:
-            value = None
-        if value is None or not holds(value):
-            raise argparse.ArgumentTypeError(f"takes {wanted}; got {text!r}")
-        return value
-
-    return parse
-
-
-_COUNT = _checked(int, lambda count: count >= 1, "a whole number, 1 or more")
-_SEED = _checked(int, lambda seed: seed >= 0, "a whole number, 0 or more")
-_RATE = _checked(float, lambda rate: 0.0 < rate < math.inf, "a number above 0")
-_SIZES = _checked(
-    lambda text: [int(size) for size in text.split(",") if text],
-    lambda sizes: all(size >= 1 for size in sizes),
-    "sizes of 1 or more, separated by commas",
-)
 
 if __name__ == "__main__":
     sys.exit(main())

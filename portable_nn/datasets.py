@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from portable_nn import checks
 from portable_nn.errors import DataError
 from portable_nn.random import Draws
+from portable_nn.runner import to_host
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -34,27 +37,65 @@ def load_digits() -> tuple[HostArray, HostArray]:
 
 
 def split(
-    x: HostArray, y: HostArray, *, test: float = 0.2, seed: int = 0, every_class: bool = False
+    x: Any, y: Any, *, test: float = 0.2, seed: int = 0, every_class: bool = False
 ) -> tuple[HostArray, HostArray, HostArray, HostArray]:
-    """Cut rows at random into a training and a test part: ``x, y, x_test, y_test``.
+    """Cut rows at random into a training and a test part.
 
-    ``test`` is the fraction of the rows for the test part, in (0, 1), rounded to a row. The
-    rows drawn depend on the seed and the number of rows only. With ``every_class``, a class
-    that only the test part got gives a row of it to the training part.
+    Parameters
+    ----------
+    x, y : (n, ...)
+        Arrays of any library, lists or tables.
+    test
+        Fraction of the rows for the test part, in (0, 1), rounded to a row.
+    seed
+        The rows drawn depend on it and the number of rows only.
+    every_class
+        A class of ``y``, (n,) labels, that only the test part got gives a row of it to the
+        training part.
+
+    Returns
+    -------
+    x, y, x_test, y_test
+        NumPy arrays, copies, whatever was given.
+
+    Raises
+    ------
+    DataError
+        If something else is given, or a part would be empty.
     """
-    x, y = np.asarray(x), np.asarray(y)
+    x, y = _rows(x, "x"), _rows(y, "y")
     if len(x) != len(y):
         raise DataError(f"x and y need the same number of rows; got {len(x)} and {len(y)}.")
-    if not 0.0 < test < 1.0:
-        raise DataError(f"test is a fraction between 0 and 1; got {test}.")
-    if not 0 < round(test * len(x)) < len(x):
-        raise DataError(f"test={test} of {len(x)} rows leaves a part empty.")
+    if not isinstance(test, Real) or not 0.0 < test < 1.0:
+        raise DataError(f"test is a fraction between 0 and 1; got {test!r:.60}.")
+    checks.seed(seed)
+    held_back = round(test * len(x))
+    if not 0 < held_back < len(x):
+        raise DataError(f"{len(x)} rows are too few for test={test}, which leaves a part empty.")
     order = Draws(seed, "split").permutation(len(x))
-    train, rest = np.split(order, [len(x) - round(test * len(x))])
+    train, rest = np.split(order, [len(x) - held_back])
     if every_class:
-        classes, first = np.unique(y[rest], return_index=True)
-        alone = first[~np.isin(classes, y[train])]
-        train, rest = np.concatenate([train, rest[alone]]), np.delete(rest, alone)
-        if len(rest) == 0:
-            raise DataError("hardly a class has two rows; there is no row to test with.")
+        train, rest = _every_class(checks.targets(y, len(x)), train, rest)
     return x[train], y[train], x[rest], y[rest]
+
+
+def _rows(given: Any, name: str) -> HostArray:
+    """An array of any library, a list or a table, on the host; it has rows."""
+    try:
+        host = to_host(given)
+    except (ValueError, TypeError, BufferError, RuntimeError) as error:
+        raise DataError(f"{name} cannot be read as an array: {error}") from error
+    if host.ndim == 0:
+        raise DataError(f"{name} is an array, a row for each sample; got {type(given).__name__}.")
+    return host
+
+
+def _every_class(y: HostArray, train: HostArray, rest: HostArray) -> tuple[HostArray, HostArray]:
+    """Places of the rows of both parts, after each class has one in the first."""
+    if y.ndim != 1:
+        raise DataError(f"every_class is for labels, one a row, (n,); got y {y.shape}.")
+    first = np.unique(y[rest], return_index=True)[1]
+    alone = first[~np.isin(y[rest][first], y[train])]
+    if len(alone) == len(rest):
+        raise DataError("hardly a class has two rows; there is no row to test with.")
+    return np.concatenate([train, rest[alone]]), np.delete(rest, alone)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from portable_nn import checks
+from portable_nn.arrays import cast
+from portable_nn.errors import NetworkError
 from portable_nn.losses import Loss
 from portable_nn.optimizers import Optimizer
 from portable_nn.scaling import Scaling
@@ -18,10 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fitted:
-    """How it learns, from what, and its values; ``inputs`` is None if they are not scaled."""
+    """How it learns, from what, and its values.
+
+    ``inputs`` is None if they are not scaled, ``optimizer`` if the file had none.
+    """
 
     loss: Loss
-    optimizer: Optimizer
+    optimizer: Optimizer | None
     targets: Targets
     inputs: Scaling | None
     features: int
@@ -33,12 +38,36 @@ class Fitted:
 
     def scale(self, table: HostArray, dtype: str, name: str = "x") -> HostArray:
         """A checked table as the layers take it."""
-        scaled = table if self.inputs is None else self.inputs.apply(table)
-        return checks.cast(scaled, dtype, name)
+        if self.inputs is None:
+            return cast(table, dtype, name)
+        return cast(self.inputs.apply(table), dtype, name, table)
 
-    def rows(self, x: HostArray, y: Any, dtype: str, sample_weight: Any = None) -> Rows:
+    def rows(
+        self, x: HostArray, y: Any, dtype: str, sample_weight: Any = None, name: str = "y"
+    ) -> Rows:
         """Everything a plan reads, on the host; ``x`` is what ``table`` or ``scale`` gave."""
-        encoded = self.targets.encode(checks.targets(y, len(x)))
+        host = checks.targets(y, len(x), name, x.shape[1])
+        if host.dtype.kind == "f":
+            cast(host, dtype, name)  # predictions are of this dtype, and in these units
+        encoded = self.targets.encode(host, name)
         if self.targets.dtype == "float":
-            encoded = checks.cast(encoded, dtype, "y")
+            encoded = cast(encoded, dtype, name, host)
         return Rows(x, encoded, checks.weights(sample_weight, len(x)))
+
+
+def learn_inputs(x: HostArray, standardize: bool, known: Fitted | None) -> Scaling | None:
+    """How a training scales its inputs: as the network did before, if it goes on."""
+    if known is None:
+        return Scaling.learn(x) if standardize else None
+    if standardize and known.inputs is None:
+        raise NetworkError("this network was trained without standardize=True; fit it anew.")
+    return known.inputs
+
+
+def learn_targets(
+    loss: Loss, y: HostArray, outputs: int, standardize: bool, known: Fitted | None
+) -> Targets:
+    """What the network knows of targets of this kind already, or learns from these."""
+    if known is not None and isinstance(known.targets, loss.targets):
+        return known.targets
+    return loss.targets.learn(y, outputs, standardize)

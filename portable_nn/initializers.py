@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from portable_nn.errors import NetworkError
 from portable_nn.random import Draws
+from portable_nn.schedules import positive, real
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -75,8 +75,7 @@ class Normal:
     scale: float
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.scale, Real) and 0.0 < self.scale < math.inf):
-            raise NetworkError(f"Normal takes a number above 0 as scale; got {self.scale!r}.")
+        positive(self, "scale")
 
     def __call__(self, draws: Draws, shape: tuple[int, ...]) -> HostArray:
         return draws.normal(shape) * self.scale
@@ -90,8 +89,7 @@ class Uniform:
     high: float
 
     def __post_init__(self) -> None:
-        numbers = isinstance(self.low, Real) and isinstance(self.high, Real)
-        if not (numbers and -math.inf < self.low < self.high < math.inf):
+        if not -math.inf < real(self.low) < real(self.high) < math.inf:
             raise NetworkError(
                 f"Uniform takes two numbers, low below high; got {self.low!r} and {self.high!r}."
             )

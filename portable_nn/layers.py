@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Protocol
 
 from portable_nn import kernels
-from portable_nn.activations import ACTIVATIONS
+from portable_nn.activations import ACTIVATIONS, Activation
+from portable_nn.checks import named
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import glorot_uniform, zeros
 from portable_nn.plan import Initializer, PlanBuilder
+from portable_nn.schedules import real
 
 
 class Layer(Protocol):
@@ -55,10 +57,24 @@ class Dense:
 
     def __post_init__(self) -> None:
         size = self.out_features
-        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
+        if not isinstance(size, Integral) or isinstance(size, bool) or not 1 <= size < 2**31:
+            limit = ", below 2**31" if real(size) > 1.0 else ""
             raise NetworkError(
-                f"Dense takes the number of its outputs, 1 or more; got {self.out_features!r}."
+                f"Dense takes the number of its outputs, 1 or more{limit}; got {size!r:.60}."
             )
+        if not isinstance(self.use_bias, bool):
+            raise NetworkError(
+                f"Dense takes the number of its outputs, then use_bias=True or False; got "
+                f"{self.use_bias!r:.60}. The number of inputs comes from the data, and an "
+                f"activation is a layer of its own: [Dense(32), ReLU()]."
+            )
+        for name in ("weight", "bias"):
+            initializer = getattr(self, name)
+            if not callable(initializer) or isinstance(initializer, type):
+                raise NetworkError(
+                    f"Dense takes an initializer as {name}, such as Normal(0.1), or a function "
+                    f"(draws, shape) -> array; got {initializer!r:.60}."
+                )
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         shape = (builder.features(x), self.out_features)
@@ -79,9 +95,9 @@ class Dropout:
     rate: float
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.rate, Real) and 0.0 <= self.rate < 1.0):
+        if not 0.0 <= real(self.rate) < 1.0:
             raise NetworkError(
-                f"Dropout takes a rate from 0 up to, not with, 1; got {self.rate!r}."
+                f"Dropout takes a rate from 0 up to, not with, 1; got {self.rate!r:.60}."
             )
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
@@ -90,16 +106,22 @@ class Dropout:
         return builder.call(kernels.multiply, x, builder.draw("dropout", x, self.rate))
 
 
-def mlp(hidden: Sequence[int], *, outputs: int, activation: str = "relu") -> list[Layer]:
+def mlp(
+    hidden: Sequence[int], *, outputs: int, activation: str | Activation = "relu"
+) -> list[Layer]:
     """The common list: a ``Dense`` and an activation for each hidden size, a last ``Dense``.
 
     ``Network(mlp([128, 64], outputs=10))``. No hidden size makes a perceptron.
     """
-    if not isinstance(hidden, Iterable):
-        raise NetworkError(f"hidden sizes come in a list, such as [16]; got {hidden!r}.")
-    if activation not in ACTIVATIONS:
-        raise NetworkError(f"activation is one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
+    one = getattr(hidden, "shape", None) == () or not isinstance(hidden, Iterable)
+    if one or isinstance(hidden, str):
+        raise NetworkError(f"hidden sizes come in a list, such as [16]; got {hidden!r:.60}.")
+    if isinstance(activation, str) or not isinstance(activation, Activation):
+        table: dict[str, type[Layer]] = dict(ACTIVATIONS)
+        between = named(activation, table, "activation")
+    else:
+        between = activation
     layers: list[Layer] = []
     for size in hidden:
-        layers += [Dense(size), ACTIVATIONS[activation]()]
+        layers += [Dense(size), between]
     return [*layers, Dense(outputs)]

@@ -77,4 +77,6 @@ LOSSES = {
 
 def as_loss(given: Loss | str) -> Loss:
     """The loss given, or the one a name stands for."""
-    return given if isinstance(given, Loss) else named(given, LOSSES, "loss")
+    if isinstance(given, Loss) and type(given) is not Loss:
+        return given
+    return named(given, LOSSES, "loss")

@@ -24,7 +24,11 @@ def r2(y: HostArray, predictions: HostArray) -> float:
     if len(y) < 2:
         return float("nan")
     y, predictions = y.astype(np.float64), predictions.astype(np.float64)
-    residual = np.sum((y - predictions) ** 2, axis=0)
+    # Exactly as large, in units in which no square overflows or vanishes.
+    unit = np.ldexp(1.0, np.frexp(np.abs(y).max(axis=0))[1] - 1)
+    y = y / unit
+    with np.errstate(over="ignore", under="ignore"):  # however far off, it has a score
+        residual = np.sum((y - predictions / unit) ** 2, axis=0)
     total = np.sum((y - y.mean(axis=0)) ** 2, axis=0)
     constant = np.where(residual == 0.0, 1.0, 0.0)
     spread = np.where(total == 0.0, 1.0, total)

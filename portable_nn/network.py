@@ -6,24 +6,29 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy, deepcopy
 from dataclasses import replace
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from portable_nn import checks
 from portable_nn.backend import Backend, Where, get_backend
 from portable_nn.compose import compose
-from portable_nn.errors import DataError, NetworkError, NotFittedError, ShapeError
+from portable_nn.errors import (
+    DataError,
+    NetworkError,
+    NonFiniteError,
+    NotFittedError,
+    ShapeError,
+)
 from portable_nn.files import write_model
-from portable_nn.fitted import Fitted
+from portable_nn.fitted import Fitted, learn_inputs, learn_targets
 from portable_nn.layers import Layer
 from portable_nn.losses import Loss, as_loss
-from portable_nn.optimizers import Adam, Optimizer, as_optimizer, check_schedule
+from portable_nn.optimizers import Adam, Optimizer, as_optimizer, check_hyperparameters
 from portable_nn.plan import Kind, Plan
 from portable_nn.progress import Progress
-from portable_nn.record import describe
-from portable_nn.scaling import Scaling
+from portable_nn.record import describe, of_library
 from portable_nn.session import Session, Validation
 from portable_nn.tables import Columns
-from portable_nn.targets import Targets
 from portable_nn.training import Batch, History, Opened, Training, fit
 
 if TYPE_CHECKING:
@@ -46,12 +51,13 @@ class Network:
     Attributes
     ----------
     history
-        Of the last fit, one entry an epoch: ``"loss"`` (mean over the rows of the epoch, each
-        batch before its update), ``"seconds"``, with a validation set also
-        ``"validation_loss"`` and ``"validation_accuracy"`` or ``"validation_r2"``.
+        Of the last fit, lists with one entry an epoch: ``history["loss"][-1]`` is the last loss
+        (mean over the rows of the epoch, each batch before its update); ``"seconds"``; with a
+        validation set ``"validation_loss"``, and ``"validation_accuracy"`` or
+        ``"validation_r2"``.
     columns
-        How the columns of a table became ``x``, if somebody set it (``tables.Columns``); it is
-        saved with the network, which does not use it.
+        How the columns of a table became ``x``, if somebody set it after the fit
+        (``tables.Columns``); it is saved with the network, which does not use it.
 
     Examples
     --------
@@ -61,13 +67,17 @@ class Network:
 
     def __init__(self, layers: Sequence[Layer], dtype: str = "float32") -> None:
         if not isinstance(layers, Iterable):
-            raise NetworkError(f"layers come in a list; got {layers!r}.")
+            raise NetworkError(f"layers come in a list; got {layers!r:.60}.")
         self.layers = tuple(layers)
         for layer in self.layers:
-            if isinstance(layer, type) or not hasattr(layer, "forward"):
-                raise NetworkError(f"layers are objects, for example ReLU(); got {layer!r}.")
-        if dtype not in DTYPES:
-            raise NetworkError(f"dtype is one of {', '.join(DTYPES)}; got {dtype!r}.")
+            if isinstance(layer, type) or not _is_layer(layer):
+                raise NetworkError(
+                    f"layers are objects, for example ReLU(), that have a "
+                    f"forward(builder, x, mode); got {layer!r:.60}."
+                )
+        dtype = getattr(dtype, "__name__", getattr(dtype, "name", dtype))  # NumPy's own, too
+        if not isinstance(dtype, str) or dtype not in DTYPES:
+            raise NetworkError(f"dtype is one of {', '.join(DTYPES)}; got {dtype!r:.60}.")
         self.dtype = dtype
         self.history: History = {}
         self.columns: Columns | None = None
@@ -109,7 +119,7 @@ class Network:
         features = last.features if features is None and last else features
         if features is not None:
             checks.count(features, "features")
-        optimizer = (last.optimizer if last else Adam()) if optimizer is None else optimizer
+        optimizer = optimizer or (last and last.optimizer) or Adam()
         if features is None or loss is None:
             raise NetworkError("before a fit, say plan(loss=..., features=...).")
         step_by = as_optimizer(optimizer) if mode == "train" else None
@@ -191,8 +201,10 @@ class Network:
         KeyboardInterrupt
             On Ctrl-C, after the running step; the parameters are those it left.
         """
-        checks.count(epochs, "epochs")
-        check_schedule(as_optimizer(optimizer), epochs)
+        epochs = checks.count(epochs, "epochs")
+        for name, value in {"shuffle": shuffle, "progress": progress}.items():
+            checks.flag(value, name)
+        before = self._fitted, self.history, self.columns
         training = self.start(
             loss=loss,
             optimizer=optimizer,
@@ -202,15 +214,16 @@ class Network:
             backend=backend,
             warm_start=warm_start,
         )
-        before = self._fitted
         try:
             rows = training.open(x, y, sample_weight)
             check = None if validation is None else self._validation(validation)
+            count = len(rows.weight)
+            steps = -(-count // int(batch_size or count))
+            check_hyperparameters(as_optimizer(optimizer), self.dtype, epochs, steps)
+            show = Progress(epochs, steps, show=progress)
         except BaseException:
-            self._fitted = before  # a mistake at the door costs nothing
+            self._fitted, _, self.columns = before  # a mistake at the door costs nothing
             raise
-        count = len(rows.weight)
-        show = Progress(epochs, -(-count // (batch_size or count)), show=progress)
         self.history = {}
 
         def batches(epoch: int) -> Iterator[Batch]:
@@ -218,6 +231,10 @@ class Network:
 
         try:
             fit(training, batches, epochs, self.history, check, show)
+        except NonFiniteError:
+            if before[0] is not None and not self.history:  # nothing came of it
+                self._fitted, self.history, self.columns = before
+            raise
         finally:
             self._keep_values(training.session)
         return self
@@ -243,7 +260,9 @@ class Network:
         ...     step.update()
         """
         if batch_size is not None:
-            checks.count(batch_size, "batch_size")
+            batch_size = checks.count(batch_size, "batch_size")
+        for name, value in {"standardize": standardize, "warm_start": warm_start}.items():
+            checks.flag(value, name)
         checks.seed(seed)
         chosen, step_by = as_loss(loss), as_optimizer(optimizer)
         asked = None if backend is None else get_backend(backend)
@@ -254,18 +273,19 @@ class Network:
             place = asked or checks.backend_of(x=x, y=y, sample_weight=sample_weight)
             raw = checks.table(x, known.features if known else None)
             features = raw.shape[1]
+            labels = checks.targets(y, len(raw), columns=features)
             plan = self.plan(chosen, step_by, features=features)
-            inputs = _scaling(raw, standardize, known)
-            targets = self._targets(
-                chosen, checks.targets(y, len(raw)), features, standardize, known
-            )
+            evaluated = self.plan(chosen, features=features, mode="evaluate")
+            outputs = int(evaluated.buffers[evaluated.outputs["output"]].shape[-1])
+            inputs = learn_inputs(raw, standardize, known)
+            targets = learn_targets(chosen, labels, outputs, standardize, known)
             if session is None:
                 place = place or get_backend()
                 session = Session(place, self._values(place, plan) if known else {})
             fitted = Fitted(chosen, step_by, targets, inputs, features, session)
             rows = fitted.rows(fitted.scale(raw, self.dtype), y, self.dtype, sample_weight)
             session.initialize(plan, seed)
-            self._fitted = fitted
+            self._fitted, self.columns = fitted, self.columns if known else None
             return plan, session, rows
 
         def owner() -> Session | None:
@@ -273,31 +293,21 @@ class Network:
 
         return Training(opener, owner, step_by, batch_size, seed)
 
-    def _targets(
-        self, loss: Loss, y: HostArray, features: int, standardize: bool, known: Fitted | None
-    ) -> Targets:
-        """What the network knows of targets of this kind already, or learns from these."""
-        if known is not None and isinstance(known.targets, loss.targets):
-            return known.targets
-        plan = self.plan(loss, features=features, mode="evaluate")
-        outputs = plan.buffers[plan.outputs["output"]].shape[-1]
-        return loss.targets.learn(y, int(outputs), standardize)
-
     def _validation(self, validation: Any) -> Validation:
         if not isinstance(validation, tuple | list) or len(validation) != 2:
             raise DataError(f"validation is a pair (x, y); got {type(validation).__name__}.")
         (x, y), fitted = validation, self._known()
-        rows = fitted.rows(fitted.table(x, self.dtype, "validation x"), y, self.dtype)
-        y = checks.targets(y, len(rows.x))
+        host = fitted.table(x, self.dtype, "validation x")
+        rows = fitted.rows(host, y, self.dtype, name="validation y")
+        y = checks.targets(y, len(host), "validation y")
         return Validation(self.plan(mode="evaluate"), rows, y, fitted.targets)
 
     def _values(self, backend: Backend, plan: Plan) -> dict[str, Any]:
         """Copy the parameters and state that the plan needs to a backend."""
-        source = self._known().session
-        wanted = {buffer.name for buffer in plan.of_kind("parameter", "state")}
-        wanted &= set(plan.reads("gradient"))  # what layers have, without an optimizer's state
-        names = [name for name in source.state if name in wanted]
-        host = {name: source.backend.to_host(source.state[name]) for name in names}
+        held = {buffer.name for buffer in plan.of_kind("parameter", "state")}
+        # Of these, what layers have: the optimizer's state is read by the update alone.
+        wanted = [name for name in plan.reads("gradient") if name in held]
+        host = self._known().session.host_values(wanted)
         return {name: backend.asarray(value, self.dtype) for name, value in host.items()}
 
     def _keep_values(self, session: Session) -> None:
@@ -314,7 +324,7 @@ class Network:
 
         A safetensors file, which ``portable_nn.load`` opens on any backend. ``path`` holds the
         old file or the whole new one, whenever the process ends. The optimizer's state and
-        the history are not saved.
+        the history are not saved, nor is an optimizer of a class of your own.
 
         Raises
         ------
@@ -324,9 +334,10 @@ class Network:
             If the file cannot be written.
         """
         fitted = self._known()
+        optimizer = fitted.optimizer if of_library(fitted.optimizer) else None
         record = {
             "layers": self.layers, "dtype": self.dtype, "loss": fitted.loss,
-            "optimizer": fitted.optimizer, "targets": fitted.targets, "inputs": fitted.inputs,
+            "optimizer": optimizer, "targets": fitted.targets, "inputs": fitted.inputs,
             "features": fitted.features,
         }  # fmt: skip
         described = {name: describe(value) for name, value in record.items()}
@@ -342,8 +353,8 @@ class Network:
 
     def _host_values(self, *kinds: Kind) -> dict[str, HostArray]:
         session = self._known().session
-        names = [buffer.name for buffer in self.plan(mode="predict").of_kind(*kinds)]
-        return {name: session.backend.to_host(session.state[name]) for name in names}
+        buffers = self.plan(mode="predict").of_kind(*kinds)
+        return session.host_values(buffer.name for buffer in buffers)
 
     @property
     def classes(self) -> HostArray:
@@ -411,10 +422,10 @@ class Network:
         return f"Network({list(self.layers)!r}, dtype={self.dtype!r})"
 
 
-def _scaling(x: HostArray, standardize: bool, known: Fitted | None) -> Scaling | None:
-    """How a training scales its inputs: as the network did before, if it goes on."""
-    if known is None:
-        return Scaling.learn(x) if standardize else None
-    if standardize and known.inputs is None:
-        raise NetworkError("this network was trained without standardize=True; fit it anew.")
-    return known.inputs
+def _is_layer(layer: object) -> bool:
+    """Whether its forward takes what this library gives; that of other libraries does not."""
+    try:
+        signature(layer.forward).bind("builder", "x", "mode")  # type: ignore[attr-defined]
+    except (AttributeError, TypeError, ValueError):
+        return False
+    return True

@@ -57,7 +57,9 @@ class SGD:
 
     def __post_init__(self) -> None:
         check_rate(self, "learning_rate")
-        if self.momentum != 0.0:
+        if not isinstance(self.nesterov, bool):
+            raise NetworkError(f"SGD takes nesterov=True or False; got {self.nesterov!r:.60}.")
+        if isinstance(self.momentum, bool) or self.momentum != 0.0:
             positive(self, "momentum", below=1.0)
         elif self.nesterov:
             raise NetworkError("SGD(nesterov=True) takes a momentum too, such as 0.9; got 0.")
@@ -157,11 +159,22 @@ def as_optimizer(given: Optimizer | str) -> Optimizer:
     return optimizer
 
 
-def check_schedule(optimizer: Optimizer, epochs: int) -> None:
-    """Ask a learning rate that is a schedule for each epoch to come.
+LIMITS = {"float32": (1e-37, 3e38), "float64": (1e-307, 1e308)}
+"""The least and the largest hyper-parameter above 0 that a dtype holds."""
 
-    So a value that is no rate is a ``NetworkError`` before the first step.
+
+def check_hyperparameters(optimizer: Optimizer, dtype: str, epochs: int, batches: int) -> None:
+    """Ask an optimizer for the numbers to come, before the first step, where they cost nothing.
+
+    Of a learning rate that is a schedule at each batch of the first epoch and at the beginning
+    of the others, a thousand at most.
     """
+    least, most = LIMITS[dtype]
+    for name, value in optimizer.hyperparameters(1, 0.0).items():
+        if not (value == 0.0 or least <= abs(value) <= most):
+            raise NetworkError(
+                f"{type(optimizer).__name__} has {value:g} as {name}, which {dtype} does not hold."
+            )
     if callable(getattr(optimizer, "learning_rate", None)):
-        for epoch in range(epochs):
-            optimizer.hyperparameters(1, float(epoch))
+        for position in [*(k / batches for k in range(batches)), *range(1, min(epochs, 1000))]:
+            optimizer.hyperparameters(1, float(position))

@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
-from functools import partial
-from inspect import isfunction, isroutine, signature
+from inspect import isfunction, signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +74,11 @@ class NotInFile:
         )
 
 
+def of_library(value: Any) -> bool:
+    """Whether it is an object of a class of this library, which every reader of files has."""
+    return CLASSES.get(type(value).__name__) is type(value)
+
+
 # -- to JSON -------------------------------------------------------------------------------
 
 
@@ -100,7 +104,7 @@ def describe(value: Any) -> Any:
         return {"own function": value.name}
     if is_dataclass(value) and not isinstance(value, type):
         return _describe_fields(value)
-    if isroutine(value) or isinstance(value, partial):
+    if callable(value) and not isinstance(value, type):
         return _describe_function(value)
     raise NetworkError(
         f"a file cannot hold {value!r:.60} ({type(value).__name__}); it holds dataclasses, "
@@ -109,8 +113,9 @@ def describe(value: Any) -> Any:
 
 
 def _describe_array(value: HostArray) -> dict[str, Any]:
-    text = np.char.decode(value, "latin-1") if value.dtype.kind == "S" else value
-    return {"array": value.dtype.str, "values": describe(text.tolist())}
+    kind = value.dtype.kind
+    text = np.char.decode(value, "latin-1") if kind == "S" else value
+    return {"array": kind if kind in "SU" else value.dtype.str, "values": describe(text.tolist())}
 
 
 def _describe_fields(value: Any) -> dict[str, Any]:
@@ -122,7 +127,7 @@ def _describe_fields(value: Any) -> dict[str, Any]:
             f"dataclass fields; have it written by @dataclass."
         )
     # Neither of these can be a field: one is a keyword, one has a blank.
-    known = "class" if CLASSES.get(kind.__name__) is kind else "own class"
+    known = "class" if of_library(value) else "own class"
     return {known: kind.__name__} | {name: describe(getattr(value, name)) for name in names}
 
 
@@ -197,6 +202,8 @@ def _restore(value: Any, own: dict[str, type]) -> Any:
 def _array(dtype: str, values: tuple[Any, ...]) -> HostArray:
     try:
         kind = np.dtype(dtype).kind
+        if kind in "SU" and dtype != kind:
+            raise ValueError("text is as long as it is")
         plain = np.char.encode(np.array(values), "latin-1") if kind == "S" else values
         if kind in ARRAYS:
             with np.errstate(over="ignore"):

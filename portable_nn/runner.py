@@ -127,6 +127,12 @@ class Reference:
         device: Any = None,
         compile: Callable[[Section], Section] = lambda section: section,
     ) -> None:
+        if not (hasattr(xp, "__array_namespace_info__") and callable(compile)):
+            raise BackendError(
+                f"Reference takes an array API namespace (2024.12 or later), such as jax.numpy or "
+                f"array_api_compat.torch, and a function as compile; got {xp!r:.60} and "
+                f"{compile!r:.60}."
+            )
         self.name, self.xp, self._compile = name, xp, compile
         info = xp.__array_namespace_info__()
         here = getattr(xp.zeros((), device=device), "device", info.default_device())

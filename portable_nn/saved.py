@@ -15,6 +15,7 @@ from portable_nn.network import Network
 from portable_nn.optimizers import Optimizer
 from portable_nn.plan import Plan
 from portable_nn.record import restore
+from portable_nn.scaling import Scaling
 from portable_nn.session import Session
 from portable_nn.tables import Columns
 
@@ -52,6 +53,8 @@ def load(
         restored = restore(list(record.values()), custom)
         network = _network(arrays, dict(zip(record, restored, strict=True)), place)
         network.columns = None if columns is None else Columns.from_record(columns)
+        if network.columns and len(network.columns.names) != network._known().features:
+            raise FileError("its columns are not those of its inputs.")
     except FileError as error:
         raise FileError(f"{path}: {error}") from error
     return network
@@ -81,8 +84,9 @@ def _fits(fitted: Fitted, plan: Plan) -> bool:
     targets, inputs = fitted.targets, fitted.inputs
     return (
         isinstance(fitted.loss, Loss)
-        and isinstance(fitted.optimizer, Optimizer)
+        and isinstance(fitted.optimizer, Optimizer | None)
         and isinstance(targets, fitted.loss.targets)
         and targets.outputs == plan.buffers[plan.outputs["output"]].shape[-1]
-        and (inputs is None or inputs.mean.shape == inputs.deviation.shape == (fitted.features,))
+        and isinstance(inputs, Scaling | None)
+        and (inputs is None or inputs.mean.shape == (fitted.features,))
     )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from portable_nn.errors import DataError
+
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
@@ -16,11 +18,17 @@ class Scaling:
     """``(value - mean) / deviation`` for each column, in float64 on the host.
 
     ``mean`` and ``deviation`` are (k,) float64, for tables (n, k). A column of yes and no (0
-    and 1 alone) stays as it is; a constant one becomes 0.
+    and 1 alone) stays as it is; one that is constant, but for rounding, becomes 0.
     """
 
     mean: HostArray
     deviation: HostArray
+
+    def __post_init__(self) -> None:
+        vectors = self.mean.ndim == 1 and self.mean.shape == self.deviation.shape
+        sound = np.isfinite(self.mean) & np.isfinite(self.deviation) & (self.deviation > 0.0)
+        if not (vectors and sound.all()):
+            raise DataError("a scaling is a finite mean and a deviation above 0 for each column.")
 
     @classmethod
     def learn(cls, table: HostArray) -> Scaling:
@@ -30,17 +38,17 @@ class Scaling:
         unit[unit == 0.0] = 1.0
         mean = (values / unit).mean(axis=0) * unit
         deviation = (values / unit - mean / unit).std(axis=0) * unit
-        constant = (values == values[0]).all(axis=0)
-        mean[constant], deviation[constant] = values[0, constant], 1.0
+        deviation[deviation <= 10.0 * np.finfo(np.float64).eps * unit] = 1.0
         binary = ((values == 0.0) | (values == 1.0)).all(axis=0)
         mean[binary], deviation[binary] = 0.0, 1.0
         return cls(mean, deviation)
 
     def apply(self, table: HostArray) -> HostArray:
         """(n, k) as the network is to see it, float64."""
-        with np.errstate(over="ignore"):  # found where finite numbers are asked for
+        with np.errstate(all="ignore"):  # found where finite numbers are asked for
             return (table - self.mean) / self.deviation
 
     def undo(self, table: HostArray) -> HostArray:
         """(n, k) in the units that were given, in the dtype of ``table``."""
-        return (table * self.deviation + self.mean).astype(table.dtype)
+        with np.errstate(all="ignore"):
+            return (table * self.deviation + self.mean).astype(table.dtype)

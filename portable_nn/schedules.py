@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any
 
 from portable_nn.errors import NetworkError
 
@@ -19,12 +20,22 @@ Rate = float | Callable[[float], float]
 """A learning rate: a number, or a function of the epoch."""
 
 
+def real(value: Any) -> float:
+    """A real number as a float; NaN for anything else, infinity for what no float can hold."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
 def positive(owner: object, name: str, below: float = math.inf) -> None:
     """Check that a field is a number above 0, and below ``below``."""
     value = getattr(owner, name)
-    if isinstance(value, bool) or not (isinstance(value, Real) and 0.0 < float(value) < below):
+    if not 0.0 < real(value) < below:
         wanted = "a number above 0" if below == math.inf else f"a number between 0 and {below}"
-        raise NetworkError(f"{type(owner).__name__} takes {wanted} as {name}; got {value!r}.")
+        raise NetworkError(f"{type(owner).__name__} takes {wanted} as {name}; got {value!r:.60}.")
 
 
 def check_rate(owner: object, name: str) -> None:
@@ -35,7 +46,7 @@ def check_rate(owner: object, name: str) -> None:
     if not isinstance(value, Real):
         raise NetworkError(
             f"{type(owner).__name__} takes a number above 0 as {name}, or a schedule such as "
-            f"CosineDecay(0.1, epochs=30); got {value!r}."
+            f"CosineDecay(0.1, epochs=30); got {value!r:.60}."
         )
     positive(owner, name)
 
@@ -44,10 +55,18 @@ def rate_at(rate: Rate, epoch: float) -> float:
     """The value of a learning rate at ``epoch``; a ``NetworkError`` if a schedule gives none."""
     if not callable(rate):
         return float(rate)
-    value = rate(epoch)
-    if isinstance(value, bool) or not (isinstance(value, Real) and 0.0 <= float(value) < math.inf):
+    try:
+        value = rate(epoch)
+    except NetworkError:
+        raise
+    except Exception as error:  # it is the user's own
         raise NetworkError(
-            f"a learning rate is a finite number, 0 or more; the schedule gave {value!r} at "
+            f"the schedule of the learning rate takes one number, the epoch; at {epoch:g} it "
+            f"failed with {type(error).__name__}: {error}"
+        ) from error
+    if not 0.0 <= real(value) < math.inf:
+        raise NetworkError(
+            f"a learning rate is a finite number, 0 or more; the schedule gave {value!r:.60} at "
             f"epoch {epoch:g}."
         )
     return float(value)

@@ -5,7 +5,7 @@ Host side: data is cut into chunks here and sent to the device, outputs are fetc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,11 @@ class Session:
         asarray = self.backend.xp.asarray
         return Session(self.backend, {k: asarray(v, copy=True) for k, v in self.state.items()})
 
+    def host_values(self, names: Iterable[str]) -> dict[str, HostArray]:
+        """Copies on the host of those that are there."""
+        held = {name: self.state[name] for name in names if name in self.state}
+        return {name: self.backend.to_host(array) for name, array in held.items()}
+
     def _start(self, plan: Plan, n: int) -> Step:
         for buffer in plan.of_kind("parameter", "state"):
             if buffer.name not in self.state:
@@ -74,7 +79,13 @@ class Session:
         for buffer in plan.of_kind("parameter", "state"):
             if buffer.name not in self.state and isinstance(buffer.source, Initial):
                 draws = Draws(seed, "initialize", buffer.source.stream)
-                values = buffer.source.fill(draws, buffer.bound({}))
+                shape = buffer.bound({})
+                values = np.asarray(buffer.source.fill(draws, shape))
+                if not _fits(values, shape, plan.dtype):
+                    raise NetworkError(
+                        f"the initializer of {buffer.name} gave {values.dtype} {values.shape}; "
+                        f"{shape} numbers that {plan.dtype} can hold are needed."
+                    )
                 self.state[buffer.name] = self.backend.asarray(values, plan.dtype)
 
     def bind(self, plan: Plan, rows: Rows) -> None:
@@ -113,6 +124,13 @@ class Session:
         fed = {"x": rows.x, "targets": rows.targets, "weight": rows.weight[:, np.newaxis]}
         found = self.outputs(plan, {**fed, "scale": scale})
         return float(np.sum(found["loss"], dtype=np.float64)), np.concatenate(found["output"])
+
+
+def _fits(values: HostArray, shape: tuple[int, ...], dtype: str) -> bool:
+    """Whether these are numbers of this shape that the dtype can hold."""
+    with np.errstate(over="ignore"):
+        numeric = values.dtype.kind in "biuf" and values.shape == shape
+        return numeric and bool(np.isfinite(values.astype(dtype)).all())
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,25 @@
-"""Tables as people keep them (CSV files, npz files), and the numbers a network learns from.
+"""Tables, and the numbers a network learns from.
 
-Host side.
+Host side. What ``portable-nn train people.csv --target kind`` does, and then ``predict``:
+
+>>> table = read_csv("people.csv")  # of portable_nn.reading
+>>> columns = Columns.learn(table, target="kind")
+>>> x, y = columns.encode(table), target_values(table, "kind")
+>>> network = Network(mlp([256, 128], outputs=3))
+>>> network.fit(x, y, loss="cross_entropy", epochs=30, standardize=True)
+>>> network.columns = columns  # after the fit; save writes them too
+>>> network.save("kinds.safetensors")
+>>> network = load("kinds.safetensors")
+>>> network.predict(network.columns.encode(read_csv("new.csv")))
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import is_zipfile
 
 import numpy as np
 
@@ -25,15 +29,12 @@ if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
 MOST_TEXTS = 1_000
-MOST_CLASSES = 20
 
-_END = "\0"
+_PADDED = re.compile(r"0[0-9]+")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NOT_OF_NUMBERS = re.compile(r"[^0-9+\-.eE]")
 _MISSING = re.compile(r"(\?|NA|N/A|[+-]?(?i:nan|inf|infinity))?")
-
-
-# -- files ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class Table:
     path: str
     columns: Mapping[str, Sequence[str]]
     lines: Sequence[int]
+    _numbers: dict[str, HostArray] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def cells(self, name: str) -> Sequence[str]:
         """The cells of a column; a ``DataError`` if there is none of that name."""
@@ -55,119 +59,27 @@ class Table:
         folded = [known for known in self.columns if known.lower() == name.lower()]
         close = folded or get_close_matches(name, self.columns, n=1)
         hint = f" (did you mean {close[0]!r:.60}?)" if close else ""
+        looks_like_data = any(number(known) is not None for known in self.columns)
+        more = "; the first line of the file must name the columns" if looks_like_data else ""
         raise DataError(
-            f"{self.path} has no column {name!r:.60}{hint}; it has {_listed(self.columns)}."
+            f"{self.path} has no column {name!r:.60}{hint}; it has {listed(self.columns)}{more}."
         )
+
+    def numbers(self, name: str) -> HostArray:
+        """The cells of a column as numbers, (rows,) float64, NaN where a cell is none."""
+        if name not in self._numbers:
+            self._numbers[name] = _parsed(self.cells(name))
+        return self._numbers[name]
 
     def at(self, row: int) -> str:
         """Where a row stands, for messages."""
         return f"{self.path}, line {self.lines[row]}"
 
 
-def read_csv(path: str | PathLike[str]) -> Table:
-    """A table out of a text file in UTF-8, of which the first line names the columns.
-
-    What separates cells is the one of comma, semicolon, tab and ``|`` that is most often in
-    the first line; a cell in double quotes may hold it too. Blank lines count for nothing.
-    A ``DataError`` names the line if the file is no such table; what keeps it from being read
-    at all stays an ``OSError``.
-    """
-    records = _records(str(path), _text(Path(path)))
-    names = next((cells for _, cells in records if any(cells)), [])
-    _check_names(str(path), names)
-    lines, rows = [], []
-    for line, cells in records:
-        if cells == [""] and len(names) > 1:
-            continue
-        if len(cells) != len(names):
-            raise DataError(
-                f"{path}, line {line} has {len(cells)} cells; the first line names "
-                f"{len(names)} columns."
-            )
-        lines.append(line)
-        rows.append(cells)
-    if not rows:
-        raise DataError(f"{path} has names of columns and no rows.")
-    return Table(str(path), dict(zip(names, zip(*rows, strict=True), strict=True)), lines)
-
-
-def _text(path: Path) -> str:
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = _line(error.object[: error.start].decode())
-        raise DataError(f"{path}, line {line} is not UTF-8; save the file as UTF-8.") from None
-    if _END in text:
-        line = _line(text[: text.index(_END)])
-        raise DataError(f"{path}, line {line} has a NUL byte; save the file as text in UTF-8.")
-    return text
-
-
-def _line(before: str) -> int:
-    return len(re.findall("\r\n|\r|\n", before)) + 1
-
-
-def _records(path: str, text: str) -> Iterator[tuple[int, list[str]]]:
-    """The line each record begins in, and its cells; empty lines left out."""
-    lines = io.StringIO(text, newline=None).readlines()
-    first = re.sub('"[^"]*"', "", next(filter(str.strip, lines), ""))
-    delimiter = max(",;\t|", key=first.count)
-    # A quote left open swallows all that follows, the end mark too.
-    reader = csv.reader([*lines, _END], delimiter=delimiter, skipinitialspace=True)
-    line = 1
-    try:
-        for cells in reader:
-            if cells == [_END]:
-                return
-            if cells and cells[-1].endswith(_END):
-                raise DataError(f"{path}, line {line}: a quote is opened and never closed.")
-            if cells:
-                yield line, [cell.strip() for cell in cells]
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{path}, line {line}: {error}; is a quote left open?") from None
-
-
-def _check_names(path: str, names: Sequence[str]) -> None:
-    if not names:
-        raise DataError(f"{path} is empty; the first line must name the columns.")
-    if all(_number(name) is not None for name in names):
-        raise DataError(f"{path}: the first line must name the columns; it has {_listed(names)}.")
-    for name, count in Counter(names).items():
-        if name == "":
-            raise DataError(f"{path}: column {names.index('') + 1} has no name in the first line.")
-        if count > 1:
-            raise DataError(f"{path}: {count} columns have the name {name!r:.60}; rename them.")
-
-
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Names for a message, the first ten of them."""
     known = [f"{name!r:.60}" for name in names]
     return ", ".join(known[:10]) + (f", ... ({len(known)} in all)" if len(known) > 10 else "")
-
-
-def read_npz(path: str | PathLike[str]) -> tuple[HostArray, HostArray | None]:
-    """The arrays ``x`` (rows, features) and ``y`` (rows, ...), None if not there, of an npz file.
-
-    A ``DataError`` if the file is damaged or none of ``numpy.savez``, has no ``x``, or holds
-    Python objects, which are never unpickled.
-    """
-    with Path(path).open("rb") as file:
-        if not is_zipfile(file):
-            raise DataError(f"{path} is not an npz file; numpy.savez(path, x=x, y=y) writes one.")
-        file.seek(0)
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                names = list(arrays)
-                x, y = (np.asarray(arrays[name]) if name in names else None for name in "xy")
-        except Exception as error:  # NumPy, zipfile and zlib have a dozen kinds for damage
-            raise DataError(f"{path} is damaged, or holds Python objects: {error}") from error
-    if x is None:
-        raise DataError(f"{path} has no array 'x'; it has {_listed(names) or 'none'}.")
-    if x.ndim != 2 or (y is not None and y.shape[:1] != x.shape[:1]):
-        got = f"x {x.shape}" + ("" if y is None else f" and y {y.shape}")
-        raise DataError(f"{path}: x is (rows, features) and y has as many rows; got {got}.")
-    return x, y
 
 
 # -- columns -------------------------------------------------------------------------------
@@ -186,6 +98,7 @@ class Columns:
     @classmethod
     def learn(cls, table: Table, target: str | None = None) -> Columns:
         """What each column but the target is; a ``DataError`` if one cannot be learned from."""
+        _check_table(table)
         if target is not None:
             table.cells(target)
         features = [name for name in table.columns if name != target]
@@ -207,6 +120,7 @@ class Columns:
 
         A ``DataError`` if a column is missing, or a cell is no number or a text not learned.
         """
+        _check_table(table)
         rows = np.arange(len(table.lines))
         encoded = np.zeros((len(rows), len(self.names)))
         start = 0
@@ -233,6 +147,12 @@ class Columns:
         if not categories or len(categories) != len(entries):
             raise FileError(f"columns are a list of different names; got {record!r:.60}.")
         return cls(categories)
+
+
+def _check_table(given: object) -> None:
+    if not isinstance(given, Table):
+        kind = type(given).__name__
+        raise DataError(f"columns are of a Table, which read_csv(path) gives; got {kind}.")
 
 
 def _entry(entry: object) -> tuple[str, tuple[str, ...] | None]:
@@ -265,7 +185,7 @@ def _positions(table: Table, name: str, texts: tuple[str, ...]) -> HostArray:
         if text not in position:
             raise DataError(
                 f"{table.at(row)}: column {name!r:.60} is {text!r:.60}; "
-                f"known from the training are {_listed(texts)}."
+                f"known from the training are {listed(texts)}."
             )
     return np.array([position[text] for text in cells])
 
@@ -273,35 +193,50 @@ def _positions(table: Table, name: str, texts: tuple[str, ...]) -> HostArray:
 # -- cells ---------------------------------------------------------------------------------
 
 
-def _number(text: str) -> float | None:
-    """A finite number in decimal notation; not what else Python takes for one."""
+def number(text: str) -> float | None:
+    """A finite number in decimal notation; None for what else Python takes for one."""
     if not _NUMBER.fullmatch(text):
         return None
     value = float(text)
     return value if abs(value) < float("inf") else None
 
 
+def _parsed(cells: Sequence[str]) -> HostArray:
+    """(rows,) float64, NaN for what is no number; read-only."""
+    try:
+        if _NOT_OF_NUMBERS.search("".join(cells)):
+            raise ValueError("not all are numbers")
+        # Of these characters, float() takes what _NUMBER takes.
+        values = np.array(list(map(float, cells)), dtype=np.float64)
+    except ValueError:
+        known = {text: number(text) for text in set(cells)}
+        values = np.array([known[text] for text in cells], dtype=np.float64)  # None is NaN
+    values[np.isinf(values)] = np.nan
+    values.flags.writeable = False
+    return values
+
+
 def _numbers(table: Table, name: str) -> HostArray:
     """(rows,) float64, out of a column in which every cell is a number."""
-    cells = table.cells(name)
-    values = {text: _number(text) for text in set(cells)}
-    strange = [row for row, text in enumerate(cells) if values[text] is None]
+    cells, values = table.cells(name), table.numbers(name)
+    strange = np.flatnonzero(np.isnan(values)).tolist()
     if strange:
         raise DataError(
             f"{table.path}: column {name!r:.60}: {len(strange)} of {len(cells)} cells are not "
             f"numbers, first {cells[strange[0]]!r:.60} in line {table.lines[strange[0]]}; "
             "remove or fill them."
         )
-    return np.array([values[text] for text in cells], dtype=np.float64)
+    return values
 
 
 def _holds_numbers(table: Table, name: str) -> bool:
     """Whether a column is one of numbers and not of texts; a mixture of them is an error."""
     cells = table.cells(name)
-    if _mostly_numbers(cells):
+    if _mostly_numbers(cells, table.numbers(name)):
         _numbers(table, name)
         return True
-    if _mostly_numbers(text.replace(",", "") for text in cells):
+    plain = [text.replace(",", "") for text in cells]
+    if _mostly_numbers(plain, _parsed(plain)):
         row = next(row for row, text in enumerate(cells) if "," in text)
         raise DataError(
             f"{table.path}: column {name!r:.60} has numbers with commas, first "
@@ -310,12 +245,11 @@ def _holds_numbers(table: Table, name: str) -> bool:
     return False
 
 
-def _mostly_numbers(cells: Iterable[str]) -> bool:
+def _mostly_numbers(cells: Sequence[str], values: HostArray) -> bool:
     """More than half are numbers, of the cells that are not missing."""
-    counts = Counter(cells)
-    numbers = sum(count for text, count in counts.items() if _number(text) is not None)
-    missing = sum(count for text, count in counts.items() if _MISSING.fullmatch(text))
-    return 2 * numbers > counts.total() - missing
+    strange = np.flatnonzero(np.isnan(values)).tolist()
+    missing = sum(_MISSING.fullmatch(cells[row]) is not None for row in strange)
+    return 2 * (len(cells) - len(strange)) > len(cells) - missing
 
 
 # -- targets -------------------------------------------------------------------------------
@@ -324,15 +258,13 @@ def _mostly_numbers(cells: Iterable[str]) -> bool:
 def target_values(table: Table, name: str) -> HostArray:
     """The column to learn, (rows,): int64 if all are whole numbers, float64 if numbers, or text.
 
-    ``1.0`` is a whole number too. A ``DataError`` if cells are missing or of different kinds.
+    ``1.0`` is a whole number too, but ``01`` is text, so that it comes out as it went in. A
+    ``DataError`` if cells are missing or of different kinds.
     """
+    _check_table(table)
     cells = table.cells(name)
-    if _holds_numbers(table, name):
-        values = _numbers(table, name)
-        whole = {text: _whole(text) for text in set(cells)}
-        if None in whole.values():
-            return values
-        return np.array([whole[text] for text in cells], dtype=np.int64)
+    if _holds_numbers(table, name) and not any(map(_PADDED.fullmatch, cells)):
+        return _whole_if_all_are(_numbers(table, name), cells)
     for row, text in enumerate(cells):
         if _MISSING.fullmatch(text):
             raise DataError(
@@ -341,29 +273,16 @@ def target_values(table: Table, name: str) -> HostArray:
     return np.array(cells, dtype=np.str_)
 
 
+def _whole_if_all_are(values: HostArray, cells: Sequence[str]) -> HostArray:
+    """Int64 if all are whole numbers in its range, else a copy of the values."""
+    if (np.abs(values) < 2**53).all():  # float64 holds every whole number below
+        whole = values.astype(np.int64)
+        return whole if (whole == values).all() else values.copy()
+    exact = list(map(_whole, cells))
+    return values.copy() if None in exact else np.array(exact, dtype=np.int64)
+
+
 def _whole(number: str) -> int | None:
     """The whole number in the range of int64 that a number's text stands for, if any."""
     value = int(number) if _WHOLE.fullmatch(number) else float(number)
     return int(value) if -(2**63) <= value < 2**63 and value == int(value) else None
-
-
-def as_classes(y: HostArray) -> HostArray:
-    """Targets as classes: whole numbers become int64; a ``DataError`` if others are among them."""
-    if y.dtype.kind != "f":
-        return y
-    with np.errstate(invalid="ignore"):
-        whole = y.astype(np.int64)
-    if (whole != y).any():
-        raise DataError(f"classes are text or whole numbers; got {y[whole != y][0]}.")
-    return whole
-
-
-def is_classes(y: HostArray) -> bool:
-    """Whether targets look like classes, one a row, rather than quantities.
-
-    Text and booleans are classes, floats are quantities; whole numbers are classes if there
-    are at most 20 different ones.
-    """
-    kind = y.dtype.kind
-    few = kind in "iu" and len(np.unique(y)) <= MOST_CLASSES
-    return y.ndim == 1 and (kind in "bUS" or few)

@@ -7,10 +7,11 @@ reads, and turns outputs back into what the user gave.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
+from portable_nn.arrays import variable
 from portable_nn.errors import DataError, ShapeError
 from portable_nn.metrics import accuracy, r2
 from portable_nn.scaling import Scaling
@@ -36,8 +37,11 @@ class Targets(Protocol):
         ``standardize`` brings numbers to mean 0 and deviation 1 for the loss.
         """
 
-    def encode(self, y: HostArray) -> HostArray:
-        """(n, k) for the loss kernel; ``y`` is checked again, as it may be other data."""
+    def encode(self, y: HostArray, name: str = "y") -> HostArray:
+        """(n, k) for the loss kernel; ``y`` is checked again, as it may be other data.
+
+        ``name`` is what errors call it.
+        """
 
     def decode(self, outputs: HostArray) -> HostArray:
         """Predictions of the kind ``y`` had, from outputs (or probabilities) (n, outputs)."""
@@ -49,26 +53,54 @@ class Targets(Protocol):
         """The classes, in the order of the columns of ``probabilities``."""
 
     def score(self, y: HostArray, predictions: HostArray) -> float:
-        """The metric, of ``y`` and decoded predictions."""
+        """The metric, of ``y``, checked as for ``encode``, and decoded predictions.
+
+        A label that is not among the classes is a row that is wrong.
+        """
 
 
-def _width(y: HostArray, outputs: int) -> None:
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _width(y: HostArray, outputs: int, name: str, remedy: str = "") -> None:
     width = y.shape[1] if y.ndim == 2 else 1
     if y.ndim not in (1, 2) or width != outputs:
         raise ShapeError(
-            f"the network has {outputs} outputs, so y must be (n, {outputs})"
-            f"{' or (n,)' if outputs == 1 else ''}; got {y.shape}."
+            f"the network has {_count(outputs, 'output')}, so {name} must be (n, {outputs})"
+            f"{' or (n,)' if outputs == 1 else ''}; got {y.shape}.{remedy}"
         )
 
 
-def _same_rank(y: HostArray, flat: bool) -> None:
+def _same_rank(y: HostArray, flat: bool, name: str) -> None:
     if (y.ndim == 1) != flat:
-        raise ShapeError(f"y was {'(n,)' if flat else '(n, k)'} in the fit; got {y.shape}.")
+        remedy = f"{variable(name)}[:, {0 if flat else None}]"
+        wanted = "(n,)" if flat else "(n, k)"
+        raise ShapeError(f"y was {wanted} in the fit; got {name} {y.shape}: give {remedy}.")
 
 
-def _one_a_row(y: HostArray) -> None:
-    if y.ndim != 1:
-        raise ShapeError(f"labels are one a row, (n,); got {y.shape}.")
+def _one_a_row(y: HostArray, name: str) -> None:
+    if y.ndim == 1:
+        return
+    remedy, code = "", variable(name)
+    if y.ndim == 2 and y.shape[1] == 1:
+        remedy = f" Give {code}[:, 0]."
+    elif y.ndim == 2 and y.dtype.kind in "biuf" and ((y != 0).sum(axis=1) == 1).all():
+        remedy = f" If they are one-hot, give {code}.argmax(axis=1)."
+    raise ShapeError(f"labels are one a row, so {name} must be (n,); got {y.shape}.{remedy}")
+
+
+def _are_labels(y: HostArray, name: str, kinds: str) -> None:
+    """Text or whole numbers; as floats only where ``kinds`` of dtype allow them."""
+    parts = y[y != np.rint(y)] if y.dtype.kind == "f" else y[:0]
+    if y.dtype.kind in kinds and not parts.size:
+        return
+    remedy = ""
+    if parts.size:
+        remedy = f": for numbers such as {parts.flat[0]} there is mean_squared_error"
+    elif y.dtype.kind == "f":
+        remedy = f": give {variable(name)}.astype(int)"
+    raise DataError(f"labels are integers or strings; {name} has dtype {y.dtype}{remedy}.")
 
 
 def _same_kind(y: HostArray, classes: HostArray) -> bool:
@@ -78,8 +110,12 @@ def _same_kind(y: HostArray, classes: HostArray) -> bool:
 
 def _several(classes: HostArray) -> HostArray:
     if len(classes) < 2:
-        raise DataError(f"y has one class only, {classes[0].item()!r}; there is nothing to learn.")
+        raise DataError(f"y has one class only, {_cut(classes[0])}; there is nothing to learn.")
     return classes
+
+
+def _cut(label: Any) -> str:
+    return f"{label.item()!r:.60}"
 
 
 def _accuracy(y: HostArray, predictions: HostArray) -> float:
@@ -88,7 +124,7 @@ def _accuracy(y: HostArray, predictions: HostArray) -> float:
     return accuracy(y, predictions)
 
 
-def _known(y: HostArray, classes: HostArray) -> HostArray:
+def _known(y: HostArray, classes: HostArray, name: str) -> HostArray:
     """Position of each label among the classes."""
     if not _same_kind(y, classes):
         code, strange = np.zeros(y.shape, np.int64), np.ones(y.shape, np.bool_)
@@ -97,8 +133,8 @@ def _known(y: HostArray, classes: HostArray) -> HostArray:
         strange = classes[code] != y
     if strange.any():
         raise DataError(
-            f"label {y[strange][0].item()!r} is not among the {len(classes)} classes of the fit, "
-            f"{classes[0].item()!r} to {classes[-1].item()!r}."
+            f"{name} has the label {_cut(y[strange][0])}, which is not among the "
+            f"{len(classes)} classes of the fit, {_cut(classes[0])} to {_cut(classes[-1])}."
         )
     return code
 
@@ -116,17 +152,18 @@ class Numbers:
     dtype: ClassVar[Literal["float", "index"]] = "float"
     metric: ClassVar[str] = "r2"
 
+    def __post_init__(self) -> None:
+        if self.scaling is not None and self.scaling.mean.shape != (self.outputs,):
+            raise DataError(f"a scaling of {self.outputs} numbers is needed.")
+
     @classmethod
     def learn(cls, y: HostArray, outputs: int, standardize: bool = False) -> Numbers:
         plain = cls(outputs, y.ndim == 1)
         table = plain.encode(y)
         return replace(plain, scaling=Scaling.learn(table)) if standardize else plain
 
-    def encode(self, y: HostArray) -> HostArray:
-        _width(y, self.outputs)
-        _same_rank(y, self.flat)
-        if y.dtype.kind not in "biuf":
-            raise DataError(f"this loss takes numbers as y; got dtype {y.dtype}.")
+    def encode(self, y: HostArray, name: str = "y") -> HostArray:
+        self._check(y, name)
         table = y.reshape(len(y), -1)
         return table if self.scaling is None else self.scaling.apply(table)
 
@@ -141,7 +178,17 @@ class Numbers:
         raise DataError("this network predicts numbers, which have no classes.")
 
     def score(self, y: HostArray, predictions: HostArray) -> float:
+        self._check(y, "y")
         return r2(y, predictions)
+
+    def _check(self, y: HostArray, name: str) -> None:
+        _width(y, self.outputs, name)
+        _same_rank(y, self.flat, name)
+        if y.dtype.kind not in "biuf":
+            raise DataError(
+                f"this loss takes numbers as y; {name} has dtype {y.dtype}. Labels are for "
+                f"cross_entropy; numerals in text become numbers by {variable(name)}.astype(float)."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,26 +205,28 @@ class Labels:
 
     @classmethod
     def learn(cls, y: HostArray, outputs: int, standardize: bool = False) -> Labels:
-        _one_a_row(y)
-        if y.dtype.kind not in "biuUS":
-            hint = " (y.astype(int)?)" if y.dtype.kind == "f" else ""
-            raise DataError(f"labels are integers or strings; got dtype {y.dtype}{hint}.")
+        cls._check(y, "y")
         classes = _several(np.unique(y))
         if y.dtype.kind in "iu" and classes[0] >= 0 and classes[-1] < outputs:
             fits = outputs - 1 <= np.iinfo(y.dtype).max
             # One may be missing from the training rows.
             classes = np.arange(outputs, dtype=y.dtype if fits else np.int64)
         if len(classes) != outputs:
-            known = ", ".join(map(repr, classes[:10].tolist()))
+            known = ", ".join(map(_cut, classes[:10])) + ", ..." * (len(classes) > 10)
             raise ShapeError(
-                f"the network has {outputs} outputs, one a class; y has {len(classes)} classes: "
-                f"{known}{', ...' if len(classes) > 10 else ''}."
+                f"the network has {_count(outputs, 'output')}, one a class; y has {len(classes)} "
+                f"classes: {known}. End in Dense({len(classes)}) if these are all."
             )
         return cls(classes)
 
-    def encode(self, y: HostArray) -> HostArray:
-        _one_a_row(y)
-        return _known(y, self.classes)[:, np.newaxis]
+    @staticmethod
+    def _check(y: HostArray, name: str) -> None:
+        _one_a_row(y, name)
+        _are_labels(y, name, "biuUS")
+
+    def encode(self, y: HostArray, name: str = "y") -> HostArray:
+        self._check(y, name)
+        return _known(y, self.classes, name)[:, np.newaxis]
 
     def decode(self, outputs: HostArray) -> HostArray:
         labels: HostArray = self.classes[np.argmax(outputs, axis=1)]
@@ -190,6 +239,7 @@ class Labels:
         return self.classes.copy()
 
     def score(self, y: HostArray, predictions: HostArray) -> float:
+        self._check(y, "y")
         return _accuracy(y, predictions)
 
 
@@ -208,22 +258,27 @@ class Binary:
 
     @classmethod
     def learn(cls, y: HostArray, outputs: int, standardize: bool = False) -> Binary:
-        _width(y, outputs)
-        if y.dtype.kind not in "biufUS":
-            raise DataError(f"labels are whole numbers or strings; got dtype {y.dtype}.")
-        if y.dtype.kind == "f" and (y != np.rint(y)).any():
-            raise DataError(f"labels are whole numbers or strings; y has {y[y != np.rint(y)][0]}.")
+        cls._check(y, outputs, "y")
         classes = np.unique(y) if y.ndim == 2 else _several(np.unique(y))
         if y.ndim == 2 or (y.dtype.kind in "biuf" and np.isin(classes, (0, 1)).all()):
             classes = np.array([0, 1], dtype=y.dtype if y.dtype.kind in "biuf" else None)
         if len(classes) != 2:
-            raise DataError(f"binary cross-entropy takes two classes; y has {len(classes)}.")
+            raise DataError(
+                f"binary cross-entropy takes two classes; y has {len(classes)}. For more there "
+                f"is cross_entropy, with one output a class."
+            )
         return cls(classes, outputs, y.ndim == 1)
 
-    def encode(self, y: HostArray) -> HostArray:
-        _width(y, self.outputs)
-        _same_rank(y, self.flat)
-        return _known(y, self.classes).reshape(len(y), -1)
+    @staticmethod
+    def _check(y: HostArray, outputs: int, name: str) -> None:
+        remedy = " For labels (n,) end in Dense(1), or use cross_entropy." if y.ndim == 1 else ""
+        _width(y, outputs, name, remedy)
+        _are_labels(y, name, "biufUS")
+
+    def encode(self, y: HostArray, name: str = "y") -> HostArray:
+        self._check(y, self.outputs, name)
+        _same_rank(y, self.flat, name)
+        return _known(y, self.classes, name).reshape(len(y), -1)
 
     def decode(self, outputs: HostArray) -> HostArray:
         labels = self.classes[(outputs > 0.5).astype(np.int64)]
@@ -236,4 +291,5 @@ class Binary:
         return self.classes.copy()
 
     def score(self, y: HostArray, predictions: HostArray) -> float:
+        self._check(y, self.outputs, "y")
         return _accuracy(y, predictions)

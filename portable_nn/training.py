@@ -13,11 +13,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from portable_nn.arrays import numbers, read
 from portable_nn.backend import Backend, Step
 from portable_nn.errors import DataError, NetworkError, NonFiniteError, NotFittedError
 from portable_nn.optimizers import Optimizer
@@ -115,8 +117,7 @@ class Training:
 
         Returns their weights, and stands for these data in every batch cut from them.
         """
-        if self._opened is not None and self._owner() is not self._opened[1]:
-            raise NetworkError("a later fit or start has taken this network over.")
+        self._check_owner()
         given = (x, y, sample_weight)
         if self._given is None or any(a is not b for a, b in zip(self._given, given, strict=True)):
             session = self._opened[1] if self._opened is not None else None
@@ -129,6 +130,10 @@ class Training:
             self._lasting = {b.name for b in plan.of_kind("parameter", "state")} | plan.kept
         return self._open[2]
 
+    def _check_owner(self) -> None:
+        if self._opened is not None and self._owner() is not self._opened[1]:
+            raise NetworkError("a later fit or start has taken this network over.")
+
     def batches(
         self, x: Any, y: Any, epoch: int, *, sample_weight: Any = None, shuffle: bool = True
     ) -> Iterator[Batch]:
@@ -138,8 +143,10 @@ class Training:
         order given. Data is copied when its objects are first seen: what is changed in place
         afterwards is not noticed, so give changed data as a new array.
         """
-        if not isinstance(epoch, int) or epoch < 0:
-            raise DataError(f"epoch is 0, 1, ...; got {epoch!r}.")
+        whole = isinstance(epoch, int | np.integer) and not isinstance(epoch, bool)
+        if not whole or not 0 <= epoch < 2**63:
+            raise DataError(f"epoch is 0, 1, ...; got {epoch!r:.60}.")
+        epoch = int(epoch)
         rows = self.open(x, y, sample_weight)
         backend, total = self.session.backend, len(rows.weight)
         size = min(self._batch_size or total, total)
@@ -200,17 +207,22 @@ class Training:
 
         ``value`` is an array of the backend or of NumPy, or a list.
         """
-        if isinstance(value, np.ndarray | list):
-            value = self.session.backend.asarray(value, self.plan.dtype)
-        self._step(name).write(name, value)
+        backend, step = self.session.backend, self._step(name)
+        dtype = getattr(backend.xp, self.plan.dtype)
+        if isinstance(value, np.ndarray) or getattr(value, "dtype", None) != dtype:
+            value = backend.asarray(numbers(read(value, name), name, value), self.plan.dtype)
+        step.write(name, value)
 
     def _step(self, name: str | None = None) -> Step:
-        """The step that ran last; a ``KeyError`` if a name is given that does not outlive it."""
+        """The step that ran last; an error if a name is given that does not outlive it."""
         if self._current is None:
             raise NotFittedError("no gradient has been computed yet; call gradient(batch) first.")
         if name is not None and name not in self._lasting:
-            lasting = ", ".join(sorted(self._lasting))
-            raise KeyError(f"{name} does not outlive a step, see trace; what does: {lasting}")
+            known = name in self.plan.buffers
+            close = get_close_matches(str(name), self._lasting, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            what = "does not outlive a step; see trace." if known else f"is not in the plan.{hint}"
+            raise NetworkError(f"{name!r:.60} {what}")
         return self._current
 
     def _begin(self, batch: Batch) -> tuple[Step, dict[str, Array]]:
@@ -220,8 +232,11 @@ class Training:
         return self._current, fed
 
     def _fed(self, batch: Batch) -> dict[str, Array]:
+        if not isinstance(batch, Batch):
+            raise DataError(f"a batch comes from batches(x, y, epoch=0); got {batch!r:.60}.")
         if batch.data is not self._open[2]:
             raise DataError("this batch is of other data than batches(x, y) saw last.")
+        self._check_owner()
         fed = {"rows": batch.rows, "scale": batch.scale}
         for buffer, draw in self._draws:
             draws = Draws(self._seed, draw.purpose, draw.stream, self.updates + 1)
@@ -266,7 +281,8 @@ def fit(
     """Train for some epochs; appends one entry an epoch to each list of ``history``.
 
     Ctrl-C acts between two steps: the running one ends, then ``KeyboardInterrupt`` is raised,
-    and the parameters are those after that step. A loss that is not finite raises
+    and the parameters are those after that step (from before its epoch, if they are no longer
+    finite); a second Ctrl-C does not wait for the step. A loss that is not finite raises
     ``NonFiniteError``; the parameters are then those from before its epoch.
     """
     with progress, _interrupts() as interrupted:
@@ -278,6 +294,8 @@ def fit(
                 weights.append(batch.weight)
                 progress.step()
                 if interrupted:
+                    if _not_finite(training):
+                        _restore(training, before)
                     raise KeyboardInterrupt
             log = _fetch(training.session.backend, losses)
             if not np.isfinite(log).all():
@@ -302,7 +320,7 @@ def _fetch(backend: Backend, losses: list[Array]) -> HostArray:
     return backend.to_host(backend.xp.stack(losses)).astype(np.float64)
 
 
-ADVICE = "Try a smaller learning rate, or scale the inputs."
+ADVICE = "Try a smaller learning rate, or fit(..., standardize=True)."
 RESTORED = "The parameters are those from before this epoch."
 Snapshot = tuple[int, dict[str, Array]]
 
@@ -367,7 +385,13 @@ def _interrupts() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread() or not callable(previous):
         yield seen
         return
-    signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+
+    def note(number: int, frame: object) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    signal.signal(signal.SIGINT, note)
     try:
         yield seen
     finally:

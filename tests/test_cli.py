@@ -1,6 +1,7 @@
 """``portable-nn``: what it prints and where, and its exit status."""
 
 import csv
+import gzip
 import re
 import signal
 import sys
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
-from portable_nn.backend import LIBRARIES, open_backend
+from portable_nn.backend import LIBRARIES
 from portable_nn.cli import main
 from portable_nn.datasets import load_digits, split
+from portable_nn.reading import read_csv
 
 REPORT = re.compile(
     r"digits: 1797 rows, 64 inputs, 10 classes\n"
@@ -106,11 +108,16 @@ def test_quiet_says_nothing_on_standard_error(capsys):
         ([], "COMMAND"),
         (["fly"], "'fly'"),
         (["train"], "required: data"),
-        (["train", "letters"], "digits, a .csv file or an .npz file; got 'letters'"),
-        (["train", "digits", "--target", "digit"], "--target: goes with a .csv file"),
+        (["train", "letters"], ".csv, .tsv, .txt, .data, also .gz) or an .npz file; there is no"),
+        (["train", "letters.csv", "--target", "letter"], "data: takes digits, a text table"),
+        (["train", ""], "there is no file ''"),
+        (["train", "digits", "--target", "digit"], "digits has targets of its own"),
         (["train", "digits", "--task", "guess"], "'guess'"),
+        (["train", "digits", "--task", "regress"], "--task: digits are classes"),
         (["train", "digits", "--out", "no/such/folder/model"], "--out: cannot write"),
         (["train", "digits", "--out", "."], "--out: cannot write"),
+        (["train", "digits", "--out", "/dev/null"], "--out: cannot write a file '/dev/null'"),
+        (["train", "digits", "--out", f"{__file__}/model"], "--out: cannot write"),
         (["train", "--config", "nosuch.toml"], "--config: nosuch.toml"),
         (["predict", "model.safetensors"], "data"),
         (["plan"], "model"),
@@ -152,10 +159,9 @@ def test_a_missing_backend_is_status_2_and_one_line_that_names_it(backend, capsy
 
 def test_cupy_without_cupy_is_status_2_and_one_line_that_says_what_is_missing(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)  # which is how importing it fails
-    open_backend.cache_clear()
+    monkeypatch.setattr("portable_nn.backend._OPENED", {})
     assert main(["train", "digits", "--backend", "cupy"]) == 2
     assert_one_line(capsys, "CuPy, which is not installed. Install it with: pip install 'cupy-cuda")
-    open_backend.cache_clear()
 
 
 def test_the_backend_comes_from_the_environment_unless_given(train, capsys, monkeypatch):
@@ -185,6 +191,19 @@ def test_the_command_in_a_process_of_its_own(tmp_path):
     assert (status, len(err.splitlines())) == (0, 1), err
     assert REPORT.fullmatch(out)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", ["9" * 23, "9" * 5000])
+def test_a_layer_that_no_machine_holds_is_one_line(size, capsys):
+    try:
+        status = main(["train", "digits", "--hidden", size])
+    except SystemExit as stopped:
+        status = stopped.code
+    captured = capsys.readouterr()
+    assert status in (1, 2)
+    assert captured.out == ""
+    assert captured.err.splitlines()[-1].startswith("portable-nn")
+    assert "Traceback" not in captured.err
 
 
 def test_ctrl_c_is_status_130_without_a_traceback():
@@ -225,6 +244,12 @@ def write_csv(path, columns):
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
+
+
+def save_small(path, features=4, labels=(0, 1)):
+    x, y = np.eye(4, features), np.array([*labels, *labels])
+    network = pnn.Network([pnn.Dense(2)])
+    network.fit(x, y, loss="cross_entropy", epochs=1, progress=False).save(path)
 
 
 def read_column(text):
@@ -276,14 +301,18 @@ def test_whole_numbers_are_what_task_says(folder, capsys):
         assert said in capsys.readouterr().out.splitlines()[0]
 
 
+WHOLE = "whole numbers; --task regress takes them as numbers"
+
+
 @pytest.mark.parametrize(
     ("path", "said", "shape"),
-    [("clouds.npz", "2 classes", 1), ("prices.npz", "numbers to predict", 2)],
+    [("clouds.npz", f"2 classes ({WHOLE})", 1), ("prices.npz", "numbers to predict", 2)],
 )
 def test_an_npz_file_there_and_back(path, said, shape, folder, capsys):
     options = ["--epochs", "40", "--quiet", "--out", "m.safetensors", "--dtype", "float64"]
     assert main(["train", path, *options]) == 0
-    assert capsys.readouterr().out.startswith(f"{path}: 240 rows, 2 inputs, {said}\n")
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == f"{path}: 240 rows, 2 inputs, {said}"
     assert main(["predict", "m.safetensors", path]) == 0
     header, *rows = csv.reader(capsys.readouterr().out.splitlines())
     assert header == (["prediction"] if shape == 1 else ["prediction1", "prediction2"])
@@ -302,7 +331,10 @@ def test_a_network_without_columns_takes_a_table_of_numbers(folder, capsys):
     found = [int(cell) for cell in read_column(capsys.readouterr().out)]
     assert np.mean(np.array(found) == y) > 0.5
     assert main(["predict", "d.safetensors", "people.csv"]) == 1
-    assert_one_line(capsys, "the network takes (n, 64)")
+    assert_one_line(capsys, "column 'city': 240 of 240 cells are not numbers")
+    write_csv("ages.csv", {"age": AGE})
+    assert main(["predict", "d.safetensors", "ages.csv"]) == 1
+    assert_one_line(capsys, "ages.csv: the network takes (n, 64); got x (240, 1)")
 
 
 def test_a_rare_class_is_in_the_training_rows(folder, capsys):
@@ -317,31 +349,50 @@ def test_a_rare_class_is_in_the_training_rows(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["train", "nosuch.csv", "--target", "a"], 2, "nosuch.csv"),
-        (["train", "nosuch.npz"], 2, "nosuch.npz"),
+        (["train", "folder.csv", "--target", "a"], 2, "folder.csv"),
         (["predict", "nosuch.safetensors", "people.csv"], 2, "nosuch.safetensors"),
         (["plan", "nosuch.safetensors"], 2, "nosuch.safetensors"),
         (["plan", "people.csv"], 1, "people.csv is not a safetensors file"),
         (["predict", "people.csv", "people.csv"], 1, "people.csv is not a safetensors file"),
-        (["train", "people.csv", "--target", "knid"], 1, "did you mean 'kind'?"),
         (["train", "empty.csv", "--target", "a"], 1, "empty.csv"),
         (["train", "empty.npz"], 1, "empty.npz"),
         (["train", "broken.csv", "--target", "a"], 1, "broken.csv, line 3 has 1 cells"),
-        (["train", "one.csv", "--target", "b"], 1, "one class only, 'x'"),
+        (["train", "broken.gz", "--target", "a"], 1, "broken.gz is a damaged gzip file"),
+        (["train", "one.csv", "--target", "b"], 1, "one.csv: column 'b' has one class only, 'x'"),
+        (["train", "two.csv", "--target", "b"], 1, "two.csv: 2 rows are too few for test=0.2"),
+        (["train", "nan.npz"], 1, "nan.npz: x[5, 0] is nan"),
+        (["train", "y.npz"], 1, "y.npz: y[7] is inf"),
+        (
+            ["train", "hot.npz", "--task", "classify"],
+            1,
+            "y is (9, 9); classes are one a row, (n,);",
+        ),
+        (["predict", "m.safetensors", "nan.npz"], 1, "nan.npz: x[5, 0] is nan"),
         (
             ["train", "people.csv", "--target", "price", "--task", "classify"],
             1,
-            "classes are text or whole",
+            f"column 'price' has {PRICE[0]}; classes are text or whole",
         ),
-        (["train", "people.csv", "--target", "kind", "--task", "regress"], 1, "numbers as y"),
+        (
+            ["train", "people.csv", "--target", "kind", "--task", "regress"],
+            1,
+            f"column 'kind' holds text, first '{KIND[0]}', where numbers are wanted",
+        ),
     ],
 )
 def test_a_file_that_will_not_do(arguments, status, said, folder, capsys):
     for name, text in {
         "empty.csv": "", "empty.npz": "", "broken.csv": "a,b\n1,2\n3\n",
-        "one.csv": "a,b\n" + "1,x\n2,x\n" * 9,
+        "one.csv": "a,b\n" + "1,x\n2,x\n" * 9, "two.csv": "a,b\n1,2.5\n2,3.5\n",
+        "broken.gz": "\x1f\x8b",
     }.items():  # fmt: skip
-        (folder / name).write_text(text)
+        (folder / name).write_bytes(text.encode("latin-1"))
+    (folder / "folder.csv").mkdir()
+    x = np.arange(18.0).reshape(9, 2)
+    np.savez("nan.npz", x=np.where(x == 10, np.nan, x), y=x[:, 0])
+    np.savez("y.npz", x=x, y=np.where(x[:, 0] == 14, np.inf, x[:, 0]))
+    np.savez("hot.npz", x=x, y=np.eye(9))
+    save_small("m.safetensors", features=2)
     assert main([*arguments, *(["--quiet"] if arguments[0] == "train" else [])]) == status
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
@@ -353,17 +404,91 @@ def test_a_file_that_will_not_do(arguments, status, said, folder, capsys):
     ("arguments", "said"),
     [
         (["train", "people.csv"], "--target: is needed, one of age, income, city, kind, price"),
-        (["predict", "m.safetensors", "people.txt"], "got 'people.txt'"),
+        (["train", "people.csv", "--target", "knid"], "no column 'knid' (did you mean 'kind'?)"),
+        (["train", "adult.data", "--target", "income"], "the first line of the file must name"),
+        (["train", "clouds.npz", "--target", "y"], "clouds.npz has targets of its own"),
+        (["train", "nosuch.npz"], "there is no file 'nosuch.npz'"),
+        (["predict", "m.safetensors", "people.txt"], "there is no file 'people.txt'"),
+        (["predict", "m.safetensors", "digits"], "takes a text table (.csv, .tsv, .txt, .data, al"),
+        (["train", "people.csv", "--out", "people.csv"], "'people.csv' is what the training reads"),
+        (["train", "digits", "--config", "s.toml", "--out", "./s.toml"], "what the training reads"),
     ],
 )
 def test_what_is_asked_of_files_must_make_sense(arguments, said, folder, capsys):
-    pnn.Network([pnn.Dense(2)]).fit(
-        np.eye(4), [0, 1, 0, 1], loss="cross_entropy", epochs=1, progress=False
-    ).save("m.safetensors")
+    save_small("m.safetensors")
+    (folder / "adult.data").write_text("39, State-gov\n50, Private\n")
+    (folder / "s.toml").write_text("epochs = 1\n")
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
-    assert said in capsys.readouterr().err
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["people.data", "people.tsv", "people.csv.gz", "people"])
+def test_a_table_under_another_name(name, folder, capsys):
+    data = (folder / "people.csv").read_bytes()
+    (folder / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    options = ["--target", "kind", "--epochs", "1", "--quiet", "--out", "m.safetensors"]
+    assert main(["train", name, *options]) == 0
+    assert capsys.readouterr().out.startswith(f"{name}: 240 rows, 6 inputs, 3 classes\n")
+    assert main(["predict", "m.safetensors", name]) == 0
+    assert len(read_column(capsys.readouterr().out)) == N
+
+
+def test_a_network_of_columns_takes_arrays_as_wide(folder, capsys):
+    options = ["--target", "kind", "--epochs", "1", "--quiet", "--out", "m.safetensors"]
+    assert main(["train", "people.csv", *options]) == 0
+    network, table = pnn.load("m.safetensors"), read_csv("people.csv")
+    np.savez("encoded.npz", x=network.columns.encode(table))
+    capsys.readouterr()
+    printed = [main(["predict", "m.safetensors", path]) for path in ("people.csv", "encoded.npz")]
+    assert printed == [0, 0]
+    out = capsys.readouterr().out
+    assert out[: len(out) // 2] == out[len(out) // 2 :]
+    assert main(["predict", "m.safetensors", "clouds.npz"]) == 1
+    assert_one_line(capsys, "clouds.npz: the network takes (n, 6); got x (240, 2)")
+
+
+def test_labels_of_bytes_are_printed_as_text(folder, capsys):
+    save_small("m.safetensors", labels=[b"no", b"yes"])
+    np.savez("x.npz", x=np.eye(4))
+    assert main(["predict", "m.safetensors", "x.npz"]) == 0
+    assert set(read_column(capsys.readouterr().out)) <= {"no", "yes"}
+
+
+def test_labels_that_the_output_cannot_hold_are_one_line(folder):
+    save_small("m.safetensors", labels=["größe", "größer"])
+    np.savez("x.npz", x=np.eye(4))
+    arguments = ["-c", SCRIPT, "predict", "m.safetensors", "x.npz"]
+    status, _, err = fresh.run(*arguments, cwd=folder, PYTHONIOENCODING="ascii")
+    assert (status, err.count("\n")) == (1, 1)
+    assert err.startswith("portable-nn: 'ascii' codec can't encode")
+    assert err.endswith("PYTHONIOENCODING=utf-8 may help\n")
+
+
+def test_a_file_that_may_not_be_written_is_found_before_the_training(folder, capsys, monkeypatch):
+    (folder / "old.safetensors").write_text("old")
+    for out, place in [("old.safetensors", "old.safetensors"), ("new.safetensors", ".")]:
+        monkeypatch.setattr("os.access", lambda path, mode, at=place: str(path) != at)
+        with pytest.raises(SystemExit) as stopped:
+            main(["train", "digits", "--out", out])
+        assert stopped.value.code == 2
+        assert f"--out: cannot write a file '{out}'" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("stop", ["--learning-rate=1e30", "--epochs=2"])
+def test_a_training_without_a_result_leaves_the_old_file(stop, folder, capsys, monkeypatch):
+    (folder / "old.safetensors").write_text("old")
+    if stop == "--epochs=2":
+        monkeypatch.setattr(pnn.Network, "fit", interrupt)
+    status = main(["train", "digits", "--quiet", stop, "--out", "old.safetensors"])
+    assert status == (130 if stop == "--epochs=2" else 1)
+    assert_one_line(capsys, "interrupted\n" if status == 130 else "the loss became")
+    assert (folder / "old.safetensors").read_text() == "old"
+
+
+def interrupt(*args, **kwargs):
+    raise KeyboardInterrupt
 
 
 # -- settings in a file ------------------------------------------------------------------------
@@ -397,17 +522,38 @@ def test_settings_come_from_a_file_and_the_command_line_wins(folder, capsys):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("epoch = 3", "has a setting 'epoch'; did you mean 'epochs'?"),
-        ("batch_size = 3", "has a setting 'batch_size'; did you mean 'batch-size'?"),
+        ("epoch = 3", "settings.toml has a setting 'epoch'; did you mean 'epochs'?"),
+        ("batch__size = 3", "has a setting 'batch__size'; did you mean 'batch-size'?"),
         ("xyz = 3", "has a setting 'xyz'; there are data, target, task, hidden"),
         ('config = "other.toml"', "has a setting 'config'"),
-        ("epochs = 'many'", "1 or more; got 'many'"),
-        ("epochs = 0", "1 or more; got '0'"),
-        ("epochs = true", "1 or more; got 'True'"),
-        ("hidden = [8, 'x']", "got '8,x'"),
-        ("quiet = 'yes'", "quiet is true or false; got 'yes'"),
-        ("dtype = 'float16'", "'float16'"),
+        ("command = 'plan'", "has a setting 'command'"),
+        (
+            "batch_size = 3\nbatch-size = 3",
+            "settings.toml has 'batch-size' twice, with - and with _",
+        ),
+        ("epochs = 'many'", "settings.toml: epochs takes a whole number, 1 or more; got 'many'"),
+        ("epochs = 0", "settings.toml: epochs takes a whole number, 1 or more; got 0"),
+        ("epochs = 5.0", "1 or more; got 5.0"),
+        ("epochs = true", "1 or more; got true"),
+        ("epochs = [3]", "1 or more; got [3]"),
+        ("epochs = '3'", "1 or more; got '3'"),
+        ("seed = true", "0 or more; got true"),
+        ("learning_rate = 'fast'", "learning_rate takes a number above 0; got 'fast'"),
+        ("learning-rate = inf", "learning-rate takes a number above 0; got inf"),
+        ("hidden = [8, 'x']", "hidden takes sizes of 1 or more, separated by commas; got [8, 'x']"),
+        ("hidden = [[8]]", "got [[8]]"),
+        ("hidden = 8.0", "got 8.0"),
+        ("hidden = true", "got true"),
+        ("quiet = 'yes'", "quiet takes true or false; got 'yes'"),
+        ("quiet = 1", "quiet takes true or false; got 1"),
+        ("out = true", "settings.toml: out takes text; got true"),
+        ("backend = 5", "backend takes text; got 5"),
+        ("target = ['kind']", "target takes text; got ['kind']"),
+        ("data = 5", "data takes text; got 5"),
+        ("dtype = 'float16'", "dtype takes one of float32, float64; got 'float16'"),
+        ("task = 3", "task takes one of auto, classify, regress; got 3"),
         ("epochs = ", "settings.toml: Invalid value"),
+        (f"epochs = {'9' * 5000}", "settings.toml: "),
         ("[train]\nepochs = 3", "has a setting 'train'"),
     ],
 )
@@ -419,14 +565,48 @@ def test_a_wrong_setting_is_status_2(text, said, folder, capsys):
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_the_command_line_wins_over_every_setting(folder, capsys):
+    (folder / "settings.toml").write_text(
+        'data = "-x.csv"\ntarget = "age"\ntask = "regress"\nhidden = "4"\nepochs = 9\n'
+        'batch_size = 7\nlearning_rate = 9\nseed = 9\nbackend = "nosuch"\ndtype = "float64"\n'
+        'out = "no/such/folder"\nquiet = true\n'
+    )
+    options = {
+        "target": "kind", "task": "classify", "hidden": "8", "epochs": "1", "batch-size": "50",
+        "learning-rate": "0.01", "seed": "1", "backend": "numpy", "dtype": "float32", "out": "one",
+    }  # fmt: skip
+    given = [word for name, value in options.items() for word in (f"--{name}", value)]
+    assert main(["train", "people.csv", *given, "--no-quiet", "--config", "settings.toml"]) == 0
+    first = capsys.readouterr()
+    options["out"] = "two"
+    given = [word for name, value in options.items() for word in (f"--{name}", value)]
+    assert main(["train", "people.csv", *given]) == 0
+    second = capsys.readouterr()
+    assert first.err.count("epoch 1/1") == second.err.count("epoch 1/1") == 1
+    assert first.out.splitlines()[:2] == second.out.splitlines()[:2]
+    assert "dtype float32" in first.out
+    assert (folder / "one").read_bytes() == (folder / "two").read_bytes()
+
+
+def test_data_of_a_file_are_no_option(folder, capsys):
+    (folder / "settings.toml").write_text('data = "--quiet"\ntarget = "kind"\n')
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--config", "settings.toml"])
+    assert stopped.value.code == 2
+    assert "there is no file '--quiet'" in capsys.readouterr().err.splitlines()[-1]
+    (folder / "people.csv").rename(folder / "-x.csv")
+    (folder / "settings.toml").write_text('data = "-x.csv"\ntarget = "kind"\nepochs = 1')
+    assert main(["train", "--config", "settings.toml"]) == 0
+    assert capsys.readouterr().out.startswith("-x.csv: 240 rows")
+
+
 # -- the other commands ------------------------------------------------------------------------
 
 
 def test_backends_says_what_is_usable_and_what_is_missing(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    open_backend.cache_clear()
+    monkeypatch.setattr("portable_nn.backend._OPENED", {})
     assert main(["backends"]) == 0
-    open_backend.cache_clear()
     *rows, last = capsys.readouterr().out.splitlines()
     said = {row.split()[0]: row for row in rows}
     assert set(said) >= {"numpy", "cupy", *LIBRARIES}
@@ -458,9 +638,7 @@ def test_a_model_of_the_command_line_is_a_network_with_its_columns(folder, capsy
 
 
 def test_a_reader_that_has_read_enough_is_no_error(folder):
-    pnn.Network([pnn.Dense(2)]).fit(
-        np.eye(4), [0, 1, 0, 1], loss="cross_entropy", epochs=1, progress=False
-    ).save("m.safetensors")
+    save_small("m.safetensors")
     np.savez("long.npz", x=np.zeros((20_000, 4)))
     with fresh.start("-c", SCRIPT, "predict", "m.safetensors", "long.npz", cwd=folder) as process:
         assert process.stdout.readline() == "prediction\n"
@@ -479,7 +657,8 @@ def test_ctrl_c_saves_what_there_is(folder):
     assert process.returncode == 130
     last = err.splitlines()[-1]
     assert re.fullmatch(
-        r"portable-nn: interrupted; saved stopped.safetensors after \d+ epochs", last
+        r"portable-nn: interrupted; saved stopped.safetensors as it stood after \d+ whole epochs",
+        last,
     )
     x, y = load_digits()
     assert pnn.load(folder / "stopped.safetensors").score(x, y) > 0.5

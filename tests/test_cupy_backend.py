@@ -12,6 +12,7 @@ import pytest
 import ways
 
 import portable_nn as pnn
+from portable_nn.backend import namespace_backend
 from portable_nn_cupy import backend as cupy_backend
 
 
@@ -30,8 +31,7 @@ class Device:
     def __eq__(self, other):
         return self.id == int(other)
 
-    def __hash__(self):
-        return hash(self.id)
+    __hash__ = None  # as CuPy's
 
     def __enter__(self):
         self._before.append(Device.current)
@@ -78,6 +78,7 @@ def stand_in(strict):
         value = getattr(strict, name)
         plain = callable(value) and not isinstance(value, type) and name[0] != "_"
         setattr(xp, name, on_current(value) if plain else value)
+    xp.__name__ = "array_api_compat.cupy"
     info = strict.__array_namespace_info__()
     xp.__array_namespace_info__ = lambda: SimpleNamespace(
         dtypes=lambda device, kind: info.dtypes(kind=kind),
@@ -141,6 +142,15 @@ def test_everything_runs_on_the_device_asked_for(machine):
     assert Device.current == 0
 
 
+def test_arrays_choose_the_device_they_are_on(machine, monkeypatch):
+    monkeypatch.setattr("portable_nn.backend._OPENED", {})
+    _, xp = cupy_backend._libraries()
+    usual, other = (namespace_backend(xp, Device(number)) for number in (0, 1))
+    assert (usual.device, other.device) == (0, 1)
+    assert pnn.get_backend("cupy") is pnn.get_backend("cupy:0") is usual
+    assert pnn.get_backend("cupy:1") is namespace_backend(xp, Device(1)) is other
+
+
 # -- what is missing -------------------------------------------------------------------------
 
 
@@ -159,8 +169,9 @@ def test_no_such_device(machine):
     assert "got 'cupy:-1'" in said("-1")
 
 
-def test_no_usable_driver(machine):
+def test_no_usable_driver(machine, monkeypatch):
     machine.is_available = lambda: False
+    monkeypatch.setattr("portable_nn.backend._OPENED", {})
     text = said()
     assert text.startswith(
         "CuPy 14.2.0 is installed, but finds no NVIDIA GPU with a usable driver."

@@ -80,7 +80,74 @@ def test_parts_are_copies():
     np.testing.assert_array_equal(y, Y)
 
 
-@pytest.mark.parametrize("test", [0.0, 1.0, -0.2, 1.5, float("nan"), 4])
+@pytest.mark.parametrize("seed", range(8))
+def test_every_class_is_trained_on_and_no_row_is_in_both_parts(seed):
+    rows = np.arange(40)
+    labels = np.array(["common"] * 30 + ["rare"] * 4 + ["pair"] * 2 + list("wxyz"))
+    plain = split(rows, labels, seed=seed)
+    x, y, x_test, y_test = split(rows, labels, seed=seed, every_class=True)
+    assert sorted([*x, *x_test]) == rows.tolist()
+    np.testing.assert_array_equal(y, labels[x])
+    np.testing.assert_array_equal(y_test, labels[x_test])
+    assert set(y) == set(labels)
+    # Rows move from the test part only, one for each class that was in no other.
+    missing = set(labels) - set(plain[1])
+    assert x[:32].tolist() == plain[0].tolist()
+    assert sorted(y[32:]) == sorted(missing)
+    assert len(x_test) == 8 - len(missing)
+
+
+def test_rare_classes_do_move():
+    labels = np.array(["common"] * 30 + list("abcdefghij"))
+    moved = [len(split(labels, labels, seed=seed, every_class=True)[1]) - 32 for seed in range(8)]
+    assert max(moved) > 1  # of ten rows that may, a fifth is drawn on average
+
+
+@pytest.mark.parametrize("kind", ["jax.numpy", "torch", "array_api_strict"])
+def test_arrays_of_any_library_come_back_as_numpy_arrays(kind):
+    library = pytest.importorskip(kind)
+    parts = split(library.asarray(X.astype("float32")), library.asarray(Y.astype("int32")))
+    for found, expected in zip(parts, split(X, Y), strict=True):
+        assert type(found) is np.ndarray
+        np.testing.assert_array_equal(found, expected)
+    for found, expected in zip(split(X.tolist(), Y.tolist()), split(X, Y), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+ODD = [None, 5, {"a": 1}, {1, 2}, "text", (i for i in range(20)), object(), [[1, 2], [3]]]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_has_no_rows(odd):
+    for name, x, y in [("x", odd, Y), ("y", X, odd)]:
+        with pytest.raises(DataError, match=f"^{name} (is an array, a row|cannot be read)"):
+            split(x, y)
+
+
+@pytest.mark.parametrize("seed", [-1, "a", 1.5, None, True, np.random.default_rng(0)])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(DataError, match="seed is a whole number, 0 or more; got"):
+        split(X, Y, seed=seed)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_rows_that_are_too_few(rows):
+    with pytest.raises(DataError, match=f"{rows} rows are too few for test=0.2"):
+        split(X[:rows], Y[:rows])
+
+
+def test_every_class_takes_labels():
+    with pytest.raises(DataError, match="no row to test with"):
+        split(X, Y, every_class=True)
+    with pytest.raises(DataError, match=r"one a row, \(n,\); got y \(20, 3\)"):
+        split(X, X, every_class=True)
+    with pytest.raises(DataError, match="y mixes"):
+        split(X, np.array([1, "a"] * 10, dtype=object), every_class=True)
+
+
+@pytest.mark.parametrize(
+    "test", [0.0, 1.0, -0.2, 1.5, float("nan"), 4, 0, True, "0.2", None, [0.2], np.array([0.2])]
+)
 def test_a_part_is_a_fraction(test):
     with pytest.raises(DataError, match="fraction between 0 and 1; got"):
         split(X, Y, test=test)

@@ -136,7 +136,7 @@ def arrays_of(plan, loss, seed=0):
     rng = np.random.default_rng(seed)
     found = {"rows": np.arange(ROWS), "scale": np.float64(0.3)}
     outputs = plan.buffers[f"grad_{plan_output(plan)}"].shape[-1]
-    for buffer in plan.of_kind("parameter", "fed"):
+    for buffer in plan.of_kind("parameter", "state", "fed"):
         if isinstance(buffer.source, Draw):
             draws = Draws(seed, buffer.source.purpose, buffer.source.stream, 1)
             columns = buffer.shape[-1]

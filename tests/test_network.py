@@ -22,6 +22,7 @@ from portable_nn import (
     MeanSquaredError,
     Network,
     NetworkError,
+    NonFiniteError,
     NotFittedError,
     ReLU,
     ShapeError,
@@ -581,6 +582,39 @@ def test_standardization_goes_on_with_a_warm_start_and_in_a_copy():
         plain.fit(X, LABELS, standardize=True, **warm)
 
 
+# -- nothing is lost -----------------------------------------------------------------------
+
+
+def test_a_training_of_which_nothing_comes_leaves_the_one_before(backend):
+    network = classifier(epochs=2, backend=backend)
+    before, history = network.predict_proba(X), network.history
+    for warm in (False, True):
+        with pytest.raises(NonFiniteError):
+            options = {"backend": backend, "warm_start": warm, "batch_size": 8}
+            network.fit(**VALID, optimizer=SGD(1e30), **options)
+        np.testing.assert_array_equal(network.predict_proba(X), before)
+        assert network.history is history
+
+
+def test_a_first_training_of_which_nothing_comes_leaves_the_first_values():
+    network = Network(mlp([8], outputs=3))
+    with pytest.raises(NonFiniteError):
+        network.fit(**VALID, optimizer=SGD(1e30), batch_size=8)
+    assert np.isfinite(network.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.uint64])
+def test_any_whole_number_is_a_count(kind):
+    x, y = np.tile(X, (4, 1)), np.tile(LABELS, 4)
+    found = fit([Dense(3)], y, "cross_entropy", x, batch_size=kind(16), epochs=kind(2))
+    assert_same(found, fit([Dense(3)], y, "cross_entropy", x, batch_size=16, epochs=2))
+
+
+def test_a_dtype_may_be_given_as_numpy_has_it():
+    for dtype in (np.float64, np.dtype("float64"), np.array(0.0).dtype):
+        assert Network([Dense(3)], dtype).dtype == "float64"
+
+
 # -- mistakes ------------------------------------------------------------------------------
 
 NAN, HUGE = X.copy(), X.copy()
@@ -592,7 +626,7 @@ MISTAKES = {
     "x has no rows": ({"x": X[:0], "y": LABELS[:0]}, ShapeError, r"nothing in it: \(0, 4\)"),
     "x has no columns": ({"x": X[:, :0]}, ShapeError, r"nothing in it: \(60, 0\)"),
     "x is a cube": ({"x": X[:, :, None]}, ShapeError, r"got \(60, 4, 1\)"),
-    "x is nothing": ({"x": None}, ShapeError, r"got \(\)"),
+    "x is nothing": ({"x": None}, DataError, "x is None; give an array"),
     "x is ragged": ({"x": [[1.0, 2.0], [3.0]], "y": [0, 1]}, DataError, "x cannot be read"),
     "x is text": ({"x": X.astype(str)}, DataError, "not numbers"),
     "x is complex": ({"x": X * 1j}, DataError, "complex128, not numbers"),
@@ -602,7 +636,7 @@ MISTAKES = {
     "y is one number": ({"y": 1}, ShapeError, r"got y \(\)"),
     "y has more classes": ({"y": np.arange(60)}, ShapeError, "3 outputs.*60 classes"),
     "y has fewer classes": ({"y": ["a", "b"] * 30}, ShapeError, "3 outputs.*2 classes"),
-    "y is one-hot": ({"y": np.eye(3)[LABELS]}, ShapeError, r"\(n,\); got \(60, 3\)"),
+    "y is one-hot": ({"y": np.eye(3)[LABELS]}, ShapeError, r"\(60, 3\).*y\.argmax\(axis=1\)"),
     "labels are fractions": ({"y": LABELS + 0.5}, DataError, "integers or strings"),
     "there is one class only": ({"y": np.full(60, 2)}, DataError, "one class only, 2"),
     "y is not a number": ({**TABLES, "y": [np.nan] * 60}, DataError, r"y\[0\] is nan"),
@@ -616,8 +650,8 @@ MISTAKES = {
     ),
     "weights are too few": ({"sample_weight": [1.0]}, ShapeError, r"sample_weight \(1,\)"),
     "a weight is negative": ({"sample_weight": LABELS - 1.0}, DataError, "not negative"),
-    "all weights are zero": ({"sample_weight": np.zeros(60)}, DataError, "not zero everywhere"),
-    "weights are a table": ({"sample_weight": np.ones((60, 1))}, DataError, r"is \(n,\)"),
+    "all weights are zero": ({"sample_weight": np.zeros(60)}, DataError, "zero everywhere"),
+    "weights are a table": ({"sample_weight": np.ones((60, 1))}, ShapeError, r"is \(n,\)"),
     "a weight is infinite": ({"sample_weight": HUGE[:, 1]}, DataError, r"\[5\] is -inf"),
     "weights are text": ({"sample_weight": ["a"] * 60}, DataError, "sample_weight"),
     "validation x is wide": (
@@ -663,6 +697,17 @@ MISTAKES = {
     "a loss that is a class": ({"loss": CrossEntropy}, NetworkError, "loss"),
     "an optimizer not known": ({"optimizer": "rprop"}, NetworkError, "adam.*; got 'rprop'"),
     "an optimizer that is a class": ({"optimizer": Adam}, NetworkError, "optimizer"),
+    "shuffle is text": ({"shuffle": "no"}, DataError, "shuffle is True or False; got 'no'"),
+    "progress is text": ({"progress": "no"}, DataError, "progress is True or False; got 'no'"),
+    "warm_start is text": ({"warm_start": "no"}, DataError, "warm_start is True or False"),
+    "standardize is a list": ({"standardize": []}, DataError, "standardize is True or False"),
+    "a rate too large": ({"optimizer": SGD(1e39)}, NetworkError, "which float32 does not hold"),
+    "a rate too small": ({"optimizer": Adam(1e-50)}, NetworkError, "which float32 does not hold"),
+    "a schedule that fails": (
+        {"optimizer": SGD(lambda epoch: [0.1][int(epoch)])},
+        NetworkError,
+        "at 1 it failed with IndexError",
+    ),
     "a loss of the wrong link": ({"loss": "binary_cross_entropy"}, ShapeError, r"\(n, 3\)"),
 }
 every_mistake = pytest.mark.parametrize(
@@ -767,6 +812,13 @@ def test_nothing_is_known_before_a_fit(ask):
         ask(network)
 
 
+class OfAnotherLibrary:
+    """A layer as torch has them."""
+
+    def forward(self, x):
+        return x
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [
@@ -774,7 +826,43 @@ def test_nothing_is_known_before_a_fit(ask):
         (lambda: Network([Dense(3), ReLU]), "for example ReLU"),
         (lambda: Network(["relu"]), "layers are objects.*'relu'"),
         (lambda: Dense(0), "1 or more; got 0"),
-        (lambda: Dense(2.5), r"1 or more; got 2\.5"),
+        (lambda: Dense(2.5), r"1 or more.*; got 2\.5"),
+        (lambda: Dense(10**30), r"1 or more, below 2\*\*31; got 1000"),
+        (lambda: Dense(32, "relu"), r"got 'relu'.*activation is a layer of its own"),
+        (lambda: Dense(64, 10), "got 10. The number of inputs comes from the data"),
+        (lambda: Dense(3, weight="he_normal"), "initializer as weight, .*got 'he_normal'"),
+        (lambda: Dense(3, bias=pnn.Normal), "initializer as bias, .*got <class"),
+        (lambda: Network([MeanSquaredError()]), "for example ReLU.*MeanSquaredError"),
+        (lambda: Network([OfAnotherLibrary()]), "for example ReLU.*OfAnotherLibrary"),
+        (lambda: Network([Dense(3)], dtype=np.float16), "float32, float64; got 'float16'"),
+        (lambda: mlp("128", outputs=2), "hidden sizes come in a list.*'128'"),
+        (lambda: mlp(np.array(16), outputs=2), "hidden sizes come in a list"),
+        (lambda: mlp([16], outputs=2, activation=["relu"]), "activation is one of"),
+        (lambda: SGD(0.1, 0.9, "yes"), "nesterov=True or False; got 'yes'"),
+        (lambda: Dropout(False), "got False"),
+        (lambda: fit([Dense(2)], NUMBERS, pnn.losses.Loss()), "loss is one of"),
+        (
+            lambda: fit(
+                [Dense(2, weight=lambda draws, shape: np.ones(3))], NUMBERS, "mean_squared_error"
+            ),
+            r"initializer of dense1.weight gave float64 \(3,\); \(4, 2\) numbers",
+        ),
+        (
+            lambda: fit(
+                [Dense(2, bias=lambda draws, shape: np.full(shape, np.nan))],
+                NUMBERS,
+                "mean_squared_error",
+            ),
+            "initializer of dense1.bias gave",
+        ),
+        (
+            lambda: fit(
+                [Dense(2, bias=lambda draws, shape: np.full(shape, 1e300))],
+                NUMBERS,
+                "mean_squared_error",
+            ),
+            "that float32 can hold are needed",
+        ),
         (lambda: Dropout(1.0), r"got 1\.0"),
         (lambda: Dropout(-0.1), r"got -0\.1"),
         (lambda: SGD(0.0), "SGD takes a number above 0 as learning_rate; got 0"),

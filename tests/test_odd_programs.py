@@ -396,9 +396,9 @@ def test_write_keeps_dtype_shape_and_names(backend):
     training.gradient(batch)
     with pytest.raises(ShapeError, match=r"dense1.bias is \(4,\); got \(2,\)"):
         training.write("dense1.bias", training.read("dense2.bias"))
-    with pytest.raises(KeyError, match="dense7"):
+    with pytest.raises(NetworkError, match=r"'dense7.bias' is not in the plan. Did you mean"):
         training.write("dense7.bias", training.read("dense2.bias"))
-    with pytest.raises(KeyError, match="relu9"):
+    with pytest.raises(NetworkError, match="relu9"):
         training.read("relu9")
     narrow = backend.asarray(np.ones(4), "float32")
     training.write("grad_dense1.bias", narrow)
@@ -540,7 +540,7 @@ def test_labels_held_as_objects_come_out_in_order():
     network = Network([Dense(3)]).fit(X, words, loss="cross_entropy", **QUIET)
     assert network.classes.tolist() == ["a", "b", "c"]
     mixed = np.array(["b", 1, None] * 8, dtype=object)
-    with pytest.raises(DataError, match="mixes kinds"):
+    with pytest.raises(DataError, match=r"y\[2\] is None; remove or fill"):
         network.fit(X, mixed, loss="cross_entropy", **QUIET)
     assert network.classes.tolist() == ["a", "b", "c"]
 

@@ -1,12 +1,9 @@
 """The README is true: its Python runs, its commands are those that CI runs, its map is complete."""
 
-import csv
 import re
 import shlex
 import subprocess
-from pathlib import Path
 
-import numpy as np
 import pytest
 import ways
 from fresh import ROOT
@@ -28,6 +25,7 @@ ANOTHER = '"auto"'  # the backend that the README names beside the default
 
 def run_python(sources, folder, monkeypatch):
     monkeypatch.chdir(folder)
+    (folder / "examples").symlink_to(ROOT / "examples")
     names = {}
     for source in sources:
         exec(compile(source, "README.md", "exec"), names)
@@ -49,7 +47,7 @@ def test_the_snippets_run_in_order_as_written(way, tmp_path, monkeypatch, capsys
     assert isinstance(network, pnn.Network)
     scores = re.findall(r"^(0\.9\d+)", capsys.readouterr().out, re.MULTILINE)
     assert len(scores) == 2  # after the ten lines, and on the other backend
-    assert [path.name for path in tmp_path.iterdir()] == ["digits.safetensors"]
+    assert {path.name for path in tmp_path.iterdir()} == {"digits.safetensors", "examples"}
 
 
 def test_the_printed_plan_is_the_plan(monkeypatch, tmp_path, capsys):
@@ -57,26 +55,6 @@ def test_the_printed_plan_is_the_plan(monkeypatch, tmp_path, capsys):
     run_python(["import portable_nn as pnn", source], tmp_path, monkeypatch)
     (shown,) = [text for text in TEXT if "forward" in text]
     assert capsys.readouterr().out == shown
-
-
-def write_csv(path, columns):
-    with Path(path).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-
-
-def write_people(rows=240):
-    """A file such as the README speaks of."""
-    rng = np.random.default_rng(5)
-    age, income = rng.uniform(18, 80, rows).round(1), rng.lognormal(10.0, 0.5, rows).round()
-    city = rng.choice(["Bonn", "Oslo", "Rome, Italy"], rows)
-    kind = np.where(city == "Oslo", "north", np.where(age > 50, "old", "young"))
-    price = (1e5 + 2e3 * age + 3.0 * income).round()
-    people = {"age": age, "income": income, "city": city, "price": price}
-    write_csv("people.csv", people | {"kind": kind})
-    first = [np.flatnonzero(kind == wanted)[0] for wanted in ("young", "north")]
-    write_csv("new.csv", {name: values[first] for name, values in people.items()})
 
 
 def shape(line):
@@ -87,7 +65,7 @@ def shape(line):
 def test_the_console_shows_what_is_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PORTABLE_NN_BACKEND", raising=False)
-    write_people()
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     (console,) = blocks("console")
     commands = re.findall(r"^\$ portable-nn (.+)\n((?:[^$].*\n)+)", console, re.MULTILINE)
     assert len(commands) == console.count("$ ") == 4

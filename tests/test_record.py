@@ -318,6 +318,11 @@ class PlainInitializer(Plain):
         return np.zeros(shape)
 
 
+def test_any_other_callable_is_known_by_its_name():
+    assert describe(PlainInitializer()) == {"own function": "PlainInitializer"}
+    assert through_json(PlainInitializer()) == NotInFile("PlainInitializer")
+
+
 class Text(str):
     pass
 
@@ -330,7 +335,6 @@ UNHELD = {
     "an object": (Plain(), r"Plain\(\) \(Plain\); it holds dataclasses"),
     "in a tuple": ((1, [Plain()]), "it holds dataclasses"),
     "in a field": (Residual((Plain(),)), r"Plain\(\)"),
-    "a callable object": (PlainInitializer(), "PlainInitializer"),
     "a class": (layers.Dense, r"Dense'> \(type\)"),
     "a dictionary": ({"a": 1}, r"{'a': 1} \(dict\)"),
     "a set": ({1}, r"\(set\)"),

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from portable_nn import DataError
+from portable_nn.arrays import cast
 from portable_nn.scaling import Scaling
 
 RNG = np.random.default_rng(0)
@@ -53,3 +55,26 @@ def test_what_is_given_stays():
     scaling.apply(table)
     scaling.undo(table)
     np.testing.assert_array_equal(table, before)
+
+
+def test_what_is_too_large_is_infinite_and_no_warning():
+    scaling = Scaling(np.array([0.0]), np.array([1e-10]))
+    assert scaling.apply(np.array([[1e300]])) == np.inf
+    scaling = Scaling(np.array([0.0]), np.array([1e300]))
+    assert scaling.undo(np.array([[1e10]])) == np.inf
+    assert scaling.undo(np.array([[1.0]], np.float32)) == np.inf
+    with np.errstate(all="raise"):
+        assert scaling.apply(np.array([[1e-30]])) == 0.0
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(1e300, "float32"), (1e308, "float64")])
+def test_a_number_too_large_once_scaled_is_named_as_it_was_given(value, dtype):
+    table = np.array([[0.0, 1.0], [2.0, value]])
+    scaled = Scaling(np.zeros(2), np.full(2, 0.01)).apply(table)
+    with pytest.raises(DataError) as caught:
+        cast(scaled, dtype, "x", table)
+    assert str(caught.value) == f"x[1, 1] is {value}, too large for {dtype} once standardized."
+    with pytest.raises(DataError, match=r"^y\[1\] is 1e\+300, too large for float32\.$"):
+        cast(np.array([0.0, 1e300]), "float32", "y")
+    with pytest.raises(DataError, match=r"^y\[1\] is 1.0, too large for float32 once"):
+        cast(np.array([[0.0], [1e300]]), "float32", "y", np.array([0.0, 1.0]))

@@ -7,7 +7,7 @@ import pytest
 
 from portable_nn import SGD, Adam, Dense, Network, NetworkError, RMSProp, Tanh
 from portable_nn.kernels import elementwise
-from portable_nn.optimizers import check_schedule
+from portable_nn.optimizers import check_hyperparameters
 from portable_nn.schedules import (
     ConstantRate,
     CosineDecay,
@@ -154,17 +154,54 @@ def test_an_optimizer_takes_a_number_or_a_schedule(optimizer):
 @every_optimizer
 def test_a_bad_schedule_is_found_beforehand(optimizer):
     fading = optimizer(lambda epoch: 0.25 - 0.125 * epoch)
-    check_schedule(fading, 3)
+    check_hyperparameters(fading, "float32", 3, 4)
     with pytest.raises(NetworkError, match=r"the schedule gave -0\.125 at epoch 3"):
-        check_schedule(fading, 5)
+        check_hyperparameters(fading, "float32", 5, 4)
+    late = optimizer(lambda epoch: 0.1 if epoch < 0.7 else math.nan)
+    with pytest.raises(NetworkError, match=r"the schedule gave nan at epoch 0\.75"):
+        check_hyperparameters(late, "float32", 1, 4)
+    check_hyperparameters(late, "float32", 1, 2)
 
 
-def test_only_a_schedule_is_asked_beforehand():
-    class Own:
-        learning_rate = 0.1
+def test_a_bad_schedule_costs_nothing():
+    network = Network([Dense(2)]).fit(X, NUMBERS, loss="mean_squared_error", progress=False)
+    before, history = network.predict(X), network.history
+    with pytest.raises(NetworkError, match="the schedule gave inf at epoch 3"):
+        network.fit(
+            X, NUMBERS, loss="mean_squared_error", progress=False,
+            optimizer=SGD(lambda epoch: 0.1 if epoch < 3 else math.inf),
+        )  # fmt: skip
+    np.testing.assert_array_equal(network.predict(X), before)
+    assert network.history is history
 
-    check_schedule(Own(), 10**12)
-    check_schedule(SGD(0.1), 10**12)
+
+def test_a_schedule_is_asked_a_thousand_times_at_most():
+    asked = []
+    check_hyperparameters(SGD(lambda epoch: asked.append(epoch) or 0.1), "float32", 10**12, 3)
+    assert len(asked) < 1100
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "dtype", "said"),
+    [
+        (SGD(1e39), "float32", "SGD has 1e.39 as learning_rate, which float32 does not hold"),
+        (Adam(1e-50), "float32", "step_size, which float32"),
+        (Adam(epsilon=1e-60), "float32", "epsilon, which float32"),
+        (RMSProp(1e-310), "float64", "learning_rate, which float64"),
+    ],
+)
+def test_a_number_that_the_dtype_does_not_hold(optimizer, dtype, said):
+    with pytest.raises(NetworkError, match=said):
+        check_hyperparameters(optimizer, dtype, 1, 1)
+    if dtype == "float32":
+        check_hyperparameters(optimizer, "float64", 1, 1)
+
+
+def test_a_schedule_that_fails_says_when():
+    with pytest.raises(NetworkError, match="one number, the epoch; at 2 it failed with IndexError"):
+        rate_at([0.1, 0.2].__getitem__, 2)
+    with pytest.raises(NetworkError, match="failed with TypeError"):
+        rate_at(lambda: 0.1, 0.0)
 
 
 # -- which value an update takes -----------------------------------------------------------

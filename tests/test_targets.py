@@ -53,8 +53,8 @@ def test_standardized_numbers_come_back_in_their_units(y):
         (np.zeros((3, 2)), 1, ShapeError, r"must be \(n, 1\) or \(n,\); got \(3, 2\)"),
         (np.zeros((3, 2)), 3, ShapeError, r"must be \(n, 3\); got \(3, 2\)"),
         (np.zeros((3, 1, 1)), 1, ShapeError, r"got \(3, 1, 1\)"),
-        (NAMES, 1, DataError, "numbers as y; got dtype <U3"),
-        (np.array([1 + 1j]), 1, DataError, "numbers as y; got dtype complex128"),
+        (NAMES, 1, DataError, r"numbers as y; y has dtype <U3.*cross_entropy.*y\.astype\(float\)"),
+        (np.array([1 + 1j]), 1, DataError, "numbers as y; y has dtype complex128"),
     ],
 )
 def test_what_are_no_numbers_for_these_outputs(y, outputs, kind, words):
@@ -67,6 +67,17 @@ def test_numbers_of_other_data_must_have_the_same_width():
     assert kind.encode(np.ones((5, 2))).shape == (5, 2)
     with pytest.raises(ShapeError, match=r"\(n, 2\); got \(5, 1\)"):
         kind.encode(np.ones((5, 1)))
+
+
+def test_numbers_are_checked_alike_wherever_they_come():
+    kind = Numbers.learn(np.zeros(3), 1)
+    with pytest.raises(ShapeError, match=r"the network has 1 output, so validation y .*\(3, 2\)"):
+        kind.encode(np.zeros((3, 2)), "validation y")
+    with pytest.raises(ShapeError, match=r"y was \(n,\) in the fit; .* give y\[:, 0\]"):
+        kind.encode(np.zeros((3, 1)), "validation y")
+    for y in (NAMES[:3], np.array(["1", "2", "3"]), np.zeros(3, complex)):
+        with pytest.raises(DataError, match="takes numbers as y"):
+            kind.score(y, np.zeros(3))
 
 
 # -- labels --------------------------------------------------------------------------------
@@ -116,12 +127,22 @@ def test_small_integers_may_stand_for_many_classes():
 @pytest.mark.parametrize(
     ("y", "kind", "words"),
     [
-        (NAMES[:, None], ShapeError, r"one a row, \(n,\); got \(4, 1\)"),
-        (np.eye(3, dtype=int), ShapeError, r"got \(3, 3\)"),
-        (np.array([0.0, 1.0, 2.0]), DataError, "integers or strings; got dtype float64"),
-        (np.array([0, "a", 2], dtype=object), DataError, "got dtype object"),
+        (
+            NAMES[:, None],
+            ShapeError,
+            r"one a row, so y must be \(n,\); got \(4, 1\)\. Give y\[:, 0\]",
+        ),
+        (
+            np.eye(3, dtype=int),
+            ShapeError,
+            r"got \(3, 3\)\. If .* one-hot, give y\.argmax\(axis=1\)",
+        ),
+        (np.ones((3, 3)), ShapeError, r"got \(3, 3\)\.$"),
+        (np.array([0.0, 1.0, 2.0]), DataError, r"y has dtype float64: give y\.astype\(int\)\.$"),
+        (np.array([0.5, 1.0]), DataError, "float64: for numbers such as 0.5 there is mean_sq"),
+        (np.array([0, "a", 2], dtype=object), DataError, "y has dtype object"),
         (NAMES[:2], ShapeError, "3 outputs, one a class; y has 2 classes"),
-        (np.array([0, 1, 2, 3]), ShapeError, "3 outputs, one a class; y has 4 classes"),
+        (np.array([0, 1, 2, 3]), ShapeError, r"y has 4 classes: 0, 1, 2, 3\. End in Dense\(4\)"),
         (np.array([-1, 0]), ShapeError, "y has 2 classes"),
         (np.array([0, 3]), ShapeError, "y has 2 classes"),
         (np.array([1, 1, 1]), DataError, "y has one class only, 1; there is nothing to learn"),
@@ -148,6 +169,33 @@ def test_what_are_no_labels_for_three_outputs(y, kind, words):
 def test_a_label_not_seen_is_an_error_that_names_it(known, strange, named):
     with pytest.raises(DataError, match=f"{named}.* is not among the 3 classes of the fit"):
         Labels.learn(known, 3).encode(np.array(strange))
+
+
+@pytest.mark.parametrize(
+    "kind", [Labels.learn(np.array([0, 1]), 2), Binary.learn(np.array([0, 1]), 1)]
+)
+@pytest.mark.parametrize("y", [np.array([0.5, 1.5]), np.zeros(2, "M8[s]"), np.zeros(2, complex)])
+def test_what_are_no_labels_is_so_wherever_it_comes(kind, y):
+    with pytest.raises(DataError, match="labels are integers or strings; y has dtype"):
+        kind.score(y, np.array([0, 1]))
+    with pytest.raises(DataError, match="labels are integers or strings; validation y has dtype"):
+        kind.encode(y, "validation y")
+
+
+def test_a_label_not_seen_is_a_row_that_is_wrong():
+    assert Labels.learn(NAMES, 3).score(np.array(["bear", "ant"]), NAMES[:2]) == 0.5
+
+
+def test_one_output_is_not_enough_for_labels():
+    with pytest.raises(ShapeError, match=r"has 1 output, one a class; .*End in Dense\(3\)"):
+        Labels.learn(NAMES, 1)
+
+
+def test_what_a_message_shows_of_labels_is_short():
+    for y in (np.array(["a" * 900, "b"]), np.arange(900)):
+        with pytest.raises(ShapeError) as caught:
+            Labels.learn(y, 3)
+        assert len(str(caught.value)) < 260
 
 
 # -- two classes ---------------------------------------------------------------------------
@@ -195,15 +243,35 @@ def test_a_column_stays_a_column():
 @pytest.mark.parametrize(
     ("y", "outputs", "kind", "words"),
     [
-        (np.array(["a", "b", "c"]), 1, DataError, "two classes; y has 3"),
+        (
+            np.array(["a", "b", "c"]),
+            1,
+            DataError,
+            "two classes; y has 3. For more there is cross_entropy",
+        ),
         (np.array(["a", "a"]), 1, DataError, "y has one class only, 'a'"),
         (np.array([5, 5]), 1, DataError, "y has one class only, 5"),
         (np.array([0, 0]), 1, DataError, "y has one class only, 0"),
-        (np.array([0.5, 1.5]), 1, DataError, "whole numbers or strings; y has 0.5"),
-        (np.array([0, 1]), 2, ShapeError, r"\(n, 2\); got \(2,\)"),
+        (
+            np.array([0.5, 1.5]),
+            1,
+            DataError,
+            "integers or strings; .*0.5 there is mean_squared_error",
+        ),
+        (
+            np.array([0, 1]),
+            2,
+            ShapeError,
+            r"\(n, 2\); got \(2,\)\. .* end in Dense\(1\), or use cross_e",
+        ),
         (np.zeros((2, 3)), 2, ShapeError, r"\(n, 2\); got \(2, 3\)"),
         (np.array([[0, 2]]), 2, DataError, "2.* is not among the 2 classes"),
-        (np.array([[0.0, 0.5]]), 2, DataError, "whole numbers or strings; y has 0.5"),
+        (
+            np.array([[0.0, 0.5]]),
+            2,
+            DataError,
+            "integers or strings; .*0.5 there is mean_squared_error",
+        ),
         (np.array([["yes", "no"]]), 2, DataError, "yes.* is not among the 2 classes"),
     ],
 )
@@ -236,6 +304,15 @@ def test_r2_of_a_constant_column():
     constant = np.full(3, 7.0)
     assert r2(constant, constant) == 1.0
     assert r2(constant, np.array([7.0, 7.0, 8.0])) == 0.0
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_r2_of_any_size(size):
+    y = np.array([1.0, 2.0, 3.0, 6.0])
+    # Scaled by no power of two: y and the predictions are rounded anew.
+    found = r2(size * y, size * np.array([1.0, 2.0, 3.0, 13.0]))
+    assert found == pytest.approx(1.0 - 49.0 / 14.0, rel=1e-14)
+    assert r2(1e-200 * y, y) == -np.inf
 
 
 def test_r2_is_summed_in_float64():

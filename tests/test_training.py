@@ -723,5 +723,5 @@ def test_the_bar_is_closed_when_training_fails(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with pytest.raises(NonFiniteError):
-        Network([Dense(3)]).fit(X, LABELS, loss="cross_entropy", optimizer=Stumble(at=1))
+        Network([Dense(3)]).fit(X, LABELS, loss="cross_entropy", optimizer=Stumble(at=2), epochs=3)
     assert terminal.getvalue().endswith("\r")
