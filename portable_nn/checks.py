@@ -103,7 +103,7 @@ def weights(weight: Any, rows: int) -> HostArray:
     """Sample weights (rows,), not negative, not all zero; ones if None."""
     if weight is None:
         return np.ones(rows)
-    host = numbers(weight, "sample_weight").astype(np.float64)
+    host = numeric(read(weight, "sample_weight"), "sample_weight", weight).astype(np.float64)
     _one_a_row(host, rows, "sample_weight")
     if host.ndim != 1:
         raise ShapeError(f"sample_weight is (n,), one number a row; got {host.shape}.")
