@@ -165,6 +165,37 @@ def test_own_functions_are_needed_only_to_train_anew(tmp_path):
         found.fit(X, CODES, **options)
 
 
+class OwnOptimizer:
+    """Gradient descent that does not say what it is made of."""
+
+    def hyperparameters(self, step, epoch):
+        return {"learning_rate": 0.1}
+
+    def update(self, builder, parameter, grad, hyper):
+        builder.assign([parameter], pnn.kernels.sgd, parameter, grad, *hyper)
+
+
+class Fading:
+    """A schedule that is an object."""
+
+    def __call__(self, epoch):
+        return 0.1 / (1.0 + epoch)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [OwnOptimizer(), pnn.SGD(Fading()), pnn.SGD(np.poly1d([0.1]))]
+)
+def test_whatever_trained_it_a_network_can_be_saved(optimizer, tmp_path):
+    network = pnn.Network([pnn.Dense(3)])
+    network.fit(X, CODES, loss="cross_entropy", optimizer=optimizer, epochs=1, progress=False)
+    network.save(tmp_path / "m")
+    found = pnn.load(tmp_path / "m")
+    assert_same(found, network)
+    assert found.plan(optimizer=pnn.Adam()).calls
+    found.save(tmp_path / "again")
+    assert_same(pnn.load(tmp_path / "again"), network)
+
+
 class Secret:
     """A layer that does not say what it is made of."""
 
@@ -211,6 +242,18 @@ CHANGES = {
             "mean": {"array": "<f8", "values": [0.0]},
             "deviation": {"array": "<f8", "values": [1.0]},
         }
+    ),
+    "inputs without deviation": _with(
+        inputs={
+            "class": "Scaling",
+            "mean": {"array": "<f8", "values": [0.0] * 3},
+            "deviation": {"array": "<f8", "values": [1.0, 0.0, 1.0]},
+        }
+    ),
+    "columns of other inputs": _with(columns=[{"name": "age", "categories": None}]),
+    "targets with a scaling that is none": _with(
+        loss={"class": "MeanSquaredError"},
+        targets={"class": "Numbers", "outputs": 3, "flat": False, "scaling": {"class": "ReLU"}},
     ),
     "features that are text": _with(features="3"),
     "other features": _with(features=4),

@@ -78,3 +78,27 @@ def test_a_number_too_large_once_scaled_is_named_as_it_was_given(value, dtype):
         cast(np.array([0.0, 1e300]), "float32", "y")
     with pytest.raises(DataError, match=r"^y\[1\] is 1.0, too large for float32 once"):
         cast(np.array([[0.0], [1e300]]), "float32", "y", np.array([0.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [0.3, 0.1 + 0.2, 0.3],
+        [1e9 + 1e-7, 1e9, 1e9],
+        [5e-324, 0.0, 5e-324],
+    ],
+)
+def test_what_differs_by_rounding_is_constant(column):
+    table = np.array(column)[:, None]
+    scaling = Scaling.learn(table)
+    assert np.abs(scaling.apply(table)).max() < 1e-6
+    assert np.abs(scaling.apply(table + 0.01)).max() < 0.011
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation"),
+    [([0.0], [0.0]), ([np.nan], [1.0]), ([0.0], [-1.0]), ([0.0, 1.0], [1.0]), ([[0.0]], [[1.0]])],
+)
+def test_what_is_no_scaling(mean, deviation):
+    with pytest.raises(DataError, match="a finite mean and a deviation above 0"):
+        Scaling(np.array(mean), np.array(deviation))

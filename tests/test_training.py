@@ -654,6 +654,41 @@ def test_ctrl_c_after_the_last_step_is_not_lost(monkeypatch):
     assert len(network.history["loss"]) == 1
 
 
+def test_ctrl_c_keeps_no_parameters_that_are_not_finite(monkeypatch):
+    """No loss of this epoch has been looked at when it is left."""
+    calls = []
+
+    def step(progress):
+        calls.append(progress)
+        if len(calls) == 5:
+            interrupt()
+
+    monkeypatch.setattr(Progress, "step", step)
+    network = Network(LAYERS, dtype="float64")
+    options = {"loss": "half_squared_error", "batch_size": 8, "optimizer": Stumble(4, math.nan)}
+    with pytest.raises(KeyboardInterrupt):
+        network.fit(X, NUMBERS, epochs=9, progress=False, **options)
+    assert len(network.history["loss"]) == 1
+    assert all(np.isfinite(value).all() for value in network.parameters.values())
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_step():
+    seen = []
+
+    def tapped():
+        seen.append(True)
+        if len(seen) == 3:
+            interrupt()
+            interrupt()
+            seen.append("went on")
+
+    network = Network([Dense(6), Tap(tapped), Tanh(), Dense(2)])
+    with pytest.raises(KeyboardInterrupt):
+        network.fit(X, NUMBERS, loss="half_squared_error", epochs=9, progress=False)
+    assert "went on" not in seen
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_process_told_to_ignore_ctrl_c_ignores_it(monkeypatch):
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
