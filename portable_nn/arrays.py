@@ -134,7 +134,9 @@ def numbers(host: HostArray, name: str, given: Any = None) -> HostArray:
     host = entries(host, name, given, text=False)
     if host.dtype.kind not in "biuf":
         text = (
-            f", or give {name}.astype(float) if it is numerals" if host.dtype.kind in "US" else ""
+            f", or give {variable(name)}.astype(float) if it is numerals"
+            if host.dtype.kind in "US"
+            else ""
         )
         raise DataError(f"{name} holds {host.dtype!s:.60}, not numbers; encode it first{text}.")
     return host

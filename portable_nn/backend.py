@@ -112,7 +112,9 @@ def get_backend(backend: Where = None) -> Backend:
     if isinstance(backend, ModuleType):
         backend = _name(backend)
     if isinstance(backend, str):
-        name, _, device = backend.partition(":")
+        name, colon, device = backend.removeprefix("array_api_compat.").partition(":")
+        if colon and not device:
+            raise BackendError(f"a device follows the colon; got backend {backend!r:.60}.")
         return _first_usable(device) if name == "auto" else open_backend(name, device or None)
     if isinstance(backend, type) or not isinstance(backend, Backend):
         raise BackendError(
@@ -157,8 +159,9 @@ def _open(name: str, device: Any) -> Backend:
         reference.synchronize()  # torch's device "meta" holds no numbers
     except Exception as error:  # each library raises its own kind for a device it lacks
         known = ", ".join(str(known) for known in devices if known is not None)
-        cause = f"{type(error).__name__}: {error}".splitlines()[0][:100]
-        said = "" if isinstance(error, AttributeError) else f" ({cause})"  # jax, of any text
+        first = error.__cause__ or error
+        cause = f"{type(first).__name__}: {first}".splitlines()[0][:100]
+        said = "" if isinstance(first, AttributeError) else f" ({cause})"  # jax, of any text
         raise BackendError(
             f"backend {name!r} has no usable device {str(device)!r} here{said}; it has {known}."
         ) from error

@@ -40,6 +40,8 @@ def backend_of(**arrays: Any) -> Backend | None:
 
 def _place(array: Any, name: str) -> Backend:
     try:
+        if device(array) is None:  # of an array that is traced
+            raise TypeError("it has no values yet")
         return namespace_backend(array_namespace(array), device(array))
     except PortableNNError:
         raise
@@ -61,7 +63,8 @@ def like(given: Any, values: HostArray) -> Any:
         return values
     xp = array_namespace(given)
     found = xp.asarray(values, device=device(given))
-    return found if np.array_equal(to_host(found), values) else values
+    same = np.array_equal(to_host(found), values, equal_nan=values.dtype.kind == "f")
+    return found if same else values
 
 
 def table(x: Any, features: int | None = None, name: str = "x") -> HostArray:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from portable_nn import checks
+from portable_nn.arrays import read
 from portable_nn.errors import DataError
 from portable_nn.random import Draws
-from portable_nn.runner import to_host
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -69,6 +69,7 @@ def split(
     if not isinstance(test, Real) or not 0.0 < test < 1.0:
         raise DataError(f"test is a fraction between 0 and 1; got {test!r:.60}.")
     checks.seed(seed)
+    checks.flag(every_class, "every_class")
     held_back = round(test * len(x))
     if not 0 < held_back < len(x):
         raise DataError(f"{len(x)} rows are too few for test={test}, which leaves a part empty.")
@@ -81,10 +82,7 @@ def split(
 
 def _rows(given: Any, name: str) -> HostArray:
     """An array of any library, a list or a table, on the host; it has rows."""
-    try:
-        host = to_host(given)
-    except (ValueError, TypeError, BufferError, RuntimeError) as error:
-        raise DataError(f"{name} cannot be read as an array: {error}") from error
+    host = read(given, name)
     if host.ndim == 0:
         raise DataError(f"{name} is an array, a row for each sample; got {type(given).__name__}.")
     return host

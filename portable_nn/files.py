@@ -63,13 +63,14 @@ def write_model(
     OSError
         If the system refuses: no such folder, no permission, no space.
     """
+    name = _checked(path)
     try:
         data = _pack(arrays, record)
         _parse(data)  # compares the digest: what the package wrote is what was given
     except _BAD as error:
         raise FileError(f"{path}: a file cannot hold this model: {error}.") from error
     try:
-        _replace(Path(os.path.realpath(path)), data)
+        _replace(Path(os.path.realpath(name)), data)
     except OSError as error:  # which may name the temporary file
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
@@ -84,7 +85,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, HostArray], dict
     OSError
         If it cannot be opened.
     """
-    with Path(path).open("rb") as file:
+    with Path(_checked(path)).open("rb") as file:
         head = file.read(8)
         size = int.from_bytes(head, "little")
         if not head:
@@ -100,6 +101,16 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, HostArray], dict
         return _parse(data)
     except _BAD as error:
         raise FileError(f"{path} is damaged or cut short: {error}.") from error
+
+
+def _checked(path: Any) -> str:
+    """A path as text, or a ``FileError`` for what is none."""
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise FileError(f"a path is text or a pathlib.Path; got {path!r:.60}.")
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise FileError(f"there is no file of the name {text!r:.60}.")
+    return text
 
 
 def _check_kind(path: str | os.PathLike[str], header: bytes) -> None:

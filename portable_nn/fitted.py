@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from portable_nn import checks
 from portable_nn.arrays import cast
-from portable_nn.errors import NetworkError
+from portable_nn.errors import DataError, NetworkError
 from portable_nn.losses import Loss
 from portable_nn.optimizers import Optimizer
+from portable_nn.plan import Plan
 from portable_nn.scaling import Scaling
-from portable_nn.session import Rows, Session
+from portable_nn.session import Rows, Session, Validation
 from portable_nn.targets import Targets
 
 if TYPE_CHECKING:
@@ -53,6 +54,16 @@ class Fitted:
         if self.targets.dtype == "float":
             encoded = cast(encoded, dtype, name, host)
         return Rows(x, encoded, checks.weights(sample_weight, len(x)))
+
+    def validation(self, pair: Any, plan: Plan, dtype: str) -> Validation:
+        """A pair (x, y) checked, to be measured by an evaluation plan."""
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            count = f" of {len(pair)}" if isinstance(pair, tuple | list) else ""
+            raise DataError(f"validation is a pair (x, y); got {type(pair).__name__}{count}.")
+        x = self.table(pair[0], dtype, "validation x")
+        rows = self.rows(x, pair[1], dtype, name="validation y")
+        y = checks.targets(pair[1], len(x), "validation y")
+        return Validation(plan, rows, y, self.targets)
 
 
 def learn_inputs(x: HostArray, standardize: bool, known: Fitted | None) -> Scaling | None:

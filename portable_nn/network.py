@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING, Any
 from portable_nn import checks
 from portable_nn.backend import Backend, Where, get_backend
 from portable_nn.compose import compose
-from portable_nn.errors import (
-    DataError,
-    NetworkError,
-    NonFiniteError,
-    NotFittedError,
-    ShapeError,
-)
+from portable_nn.errors import NetworkError, NonFiniteError, NotFittedError, ShapeError
 from portable_nn.files import write_model
 from portable_nn.fitted import Fitted, learn_inputs, learn_targets
 from portable_nn.layers import Layer
@@ -27,7 +21,7 @@ from portable_nn.optimizers import Adam, Optimizer, as_optimizer, check_hyperpar
 from portable_nn.plan import Kind, Plan
 from portable_nn.progress import Progress
 from portable_nn.record import describe, of_library
-from portable_nn.session import Session, Validation
+from portable_nn.session import Session
 from portable_nn.tables import Columns
 from portable_nn.training import Batch, History, Opened, Training, fit
 
@@ -52,7 +46,8 @@ class Network:
     ----------
     history
         Of the last fit, lists with one entry an epoch: ``history["loss"][-1]`` is the last loss
-        (mean over the rows of the epoch, each batch before its update); ``"seconds"``; with a
+        (mean over the rows of the epoch, each batch before its update, of standardized numbers
+        if they are standardized); ``"seconds"``; with a
         validation set ``"validation_loss"``, and ``"validation_accuracy"`` or
         ``"validation_r2"``.
     columns
@@ -216,7 +211,10 @@ class Network:
         )
         try:
             rows = training.open(x, y, sample_weight)
-            check = None if validation is None else self._validation(validation)
+            check = None
+            if validation is not None:
+                evaluated = self.plan(mode="evaluate")
+                check = self._known().validation(validation, evaluated, self.dtype)
             count = len(rows.weight)
             steps = -(-count // int(batch_size or count))
             check_hyperparameters(as_optimizer(optimizer), self.dtype, epochs, steps)
@@ -293,15 +291,6 @@ class Network:
 
         return Training(opener, owner, step_by, batch_size, seed)
 
-    def _validation(self, validation: Any) -> Validation:
-        if not isinstance(validation, tuple | list) or len(validation) != 2:
-            raise DataError(f"validation is a pair (x, y); got {type(validation).__name__}.")
-        (x, y), fitted = validation, self._known()
-        host = fitted.table(x, self.dtype, "validation x")
-        rows = fitted.rows(host, y, self.dtype, name="validation y")
-        y = checks.targets(y, len(host), "validation y")
-        return Validation(self.plan(mode="evaluate"), rows, y, fitted.targets)
-
     def _values(self, backend: Backend, plan: Plan) -> dict[str, Any]:
         """Copy the parameters and state that the plan needs to a backend."""
         held = {buffer.name for buffer in plan.of_kind("parameter", "state")}
@@ -370,7 +359,8 @@ class Network:
         """What the last layer gives, the loss's link applied: (n, outputs).
 
         Runs where the network was trained, or on ``backend``. This and every prediction comes
-        back as an array of the library and device of ``x``; text is always a NumPy array.
+        back as an array of the library and device of ``x``; text, and numbers that the library
+        cannot hold, stay NumPy arrays.
         """
         return checks.like(x, self._outputs(x, backend))
 

@@ -17,7 +17,7 @@ from portable_nn.checks import named
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import zeros
 from portable_nn.plan import PlanBuilder
-from portable_nn.schedules import Rate, check_rate, positive, rate_at
+from portable_nn.schedules import Rate, check_rate, positive, rate_at, real
 
 
 @runtime_checkable
@@ -59,7 +59,7 @@ class SGD:
         check_rate(self, "learning_rate")
         if not isinstance(self.nesterov, bool):
             raise NetworkError(f"SGD takes nesterov=True or False; got {self.nesterov!r:.60}.")
-        if isinstance(self.momentum, bool) or self.momentum != 0.0:
+        if real(self.momentum) != 0.0:
             positive(self, "momentum", below=1.0)
         elif self.nesterov:
             raise NetworkError("SGD(nesterov=True) takes a momentum too, such as 0.9; got 0.")
@@ -173,7 +173,8 @@ def check_hyperparameters(optimizer: Optimizer, dtype: str, epochs: int, batches
     for name, value in optimizer.hyperparameters(1, 0.0).items():
         if not (value == 0.0 or least <= abs(value) <= most):
             raise NetworkError(
-                f"{type(optimizer).__name__} has {value:g} as {name}, which {dtype} does not hold."
+                f"{type(optimizer).__name__} gives {value:g} as {name} in the first update, which "
+                f"{dtype} does not hold."
             )
     if callable(getattr(optimizer, "learning_rate", None)):
         for position in [*(k / batches for k in range(batches)), *range(1, min(epochs, 1000))]:

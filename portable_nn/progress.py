@@ -13,12 +13,14 @@ class Progress:
     """Lines and bar go to standard error; the bar only to a terminal; off shows nothing."""
 
     def __init__(self, epochs: int, steps: int, *, show: bool) -> None:
-        self._epochs, self._show = epochs, show
+        # A program without a console has no standard error, or a closed one.
+        self._epochs = epochs
+        self._show = show and sys.stderr is not None and not sys.stderr.closed
         self._bar = tqdm(
             total=epochs * steps,
             unit="step",
             leave=False,
-            disable=not (show and sys.stderr.isatty()),
+            disable=not (self._show and sys.stderr.isatty()),
         )
 
     def step(self) -> None:

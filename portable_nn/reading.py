@@ -33,7 +33,7 @@ def read_csv(path: str | PathLike[str]) -> Table:
 
     The file may be compressed with gzip.
     What separates cells is the one of comma, semicolon, tab and ``|`` that is most often in
-    the first line; a cell in double quotes may hold it too. Blank lines count for nothing.
+    the first line; a cell in double quotes may hold it too. Lines without a cell count for nothing.
     A ``DataError`` names the line if the file is no such table; what keeps it from being read
     at all stays an ``OSError``.
     """

@@ -202,12 +202,10 @@ def _restore(value: Any, own: dict[str, type]) -> Any:
 def _array(dtype: str, values: tuple[Any, ...]) -> HostArray:
     try:
         kind = np.dtype(dtype).kind
-        if kind in "SU" and dtype != kind:
-            raise ValueError("text is as long as it is")
         plain = np.char.encode(np.array(values), "latin-1") if kind == "S" else values
         if kind in ARRAYS:
             with np.errstate(over="ignore"):
-                return np.array(plain, dtype=dtype)
+                return np.array(plain, dtype=kind if kind in "SU" else dtype)
     except (TypeError, ValueError, OverflowError, MemoryError) as error:
         raise FileError(f"the file has an array that is none: {error}") from error
     raise FileError(f"the file has an array of {dtype}, which is not numbers or text.")

@@ -135,7 +135,10 @@ class Reference:
             )
         self.name, self.xp, self._compile = name, xp, compile
         info = xp.__array_namespace_info__()
-        here = getattr(xp.zeros((), device=device), "device", info.default_device())
+        try:
+            here = getattr(xp.zeros((), device=device), "device", info.default_device())
+        except Exception as error:  # each library raises its own kind for a device it lacks
+            raise BackendError(f"{name} cannot use the device {device!r:.60}: {error}") from error
         self.device = here if device is None else device
         self._dtypes = dict(info.dtypes(device=device, kind=("real floating", "integral")))
         self._sections = lru_cache(maxsize=16)(self._compiled)  # compiling may take seconds

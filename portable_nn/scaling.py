@@ -34,11 +34,16 @@ class Scaling:
     def learn(cls, table: HostArray) -> Scaling:
         """From finite rows (n, k); the deviation is that of these rows (divided by n)."""
         values = table.astype(np.float64)
-        unit = np.abs(values).max(axis=0)  # so that no square overflows or vanishes
-        unit[unit == 0.0] = 1.0
-        mean = (values / unit).mean(axis=0) * unit
-        deviation = (values / unit - mean / unit).std(axis=0) * unit
-        deviation[deviation <= 10.0 * np.finfo(np.float64).eps * unit] = 1.0
+        # Distances from the first row, halved and by their largest: no size is lost or overflows.
+        half = values / 2.0 - values[0] / 2.0
+        spread = np.abs(half).max(axis=0)
+        spread[spread == 0.0] = 1.0
+        shift = spread * (half / spread).mean(axis=0)
+        mean = values[0] + shift + shift
+        deviation = spread * (2.0 * (half / spread).std(axis=0))
+        size = np.abs(values).max(axis=0)
+        flat = deviation <= np.finfo(np.float64).eps * size
+        deviation[flat] = np.maximum(1.0, size[flat])
         binary = ((values == 0.0) | (values == 1.0)).all(axis=0)
         mean[binary], deviation[binary] = 0.0, 1.0
         return cls(mean, deviation)

@@ -61,8 +61,8 @@ def rate_at(rate: Rate, epoch: float) -> float:
         raise
     except Exception as error:  # it is the user's own
         raise NetworkError(
-            f"the schedule of the learning rate takes one number, the epoch; at {epoch:g} it "
-            f"failed with {type(error).__name__}: {error}"
+            f"the schedule of the learning rate takes one number, the epoch with its fractions "
+            f"(int(epoch) is without); at {epoch:g} it failed with {type(error).__name__}: {error}"
         ) from error
     if not 0.0 <= real(value) < math.inf:
         raise NetworkError(

@@ -80,7 +80,7 @@ class Session:
             if buffer.name not in self.state and isinstance(buffer.source, Initial):
                 draws = Draws(seed, "initialize", buffer.source.stream)
                 shape = buffer.bound({})
-                values = np.asarray(buffer.source.fill(draws, shape))
+                values = _drawn(buffer.name, buffer.source, draws, shape)
                 if not _fits(values, shape, plan.dtype):
                     raise NetworkError(
                         f"the initializer of {buffer.name} gave {values.dtype} {values.shape}; "
@@ -124,6 +124,18 @@ class Session:
         fed = {"x": rows.x, "targets": rows.targets, "weight": rows.weight[:, np.newaxis]}
         found = self.outputs(plan, {**fed, "scale": scale})
         return float(np.sum(found["loss"], dtype=np.float64)), np.concatenate(found["output"])
+
+
+def _drawn(name: str, source: Initial, draws: Draws, shape: tuple[int, ...]) -> HostArray:
+    try:
+        return np.asarray(source.fill(draws, shape))
+    except NetworkError:
+        raise
+    except Exception as error:  # it may be the user's own
+        raise NetworkError(
+            f"the initializer of {name} takes (draws, shape) and gives an array; it failed with "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _fits(values: HostArray, shape: tuple[int, ...], dtype: str) -> bool:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from portable_nn.arrays import numbers, read
+from portable_nn.arrays import cast, numbers, read
 from portable_nn.backend import Backend, Step
 from portable_nn.errors import DataError, NetworkError, NonFiniteError, NotFittedError
 from portable_nn.optimizers import Optimizer
@@ -187,7 +187,7 @@ class Training:
 
         An array of the backend. Other buffers do not outlive a step: see ``trace``.
         """
-        value: Array = self._step(name).read(name)
+        value: Array = self._step(str(name)).read(name)
         return value
 
     def trace(self, batch: Batch) -> dict[str, HostArray]:
@@ -210,7 +210,10 @@ class Training:
         backend, step = self.session.backend, self._step(name)
         dtype = getattr(backend.xp, self.plan.dtype)
         if isinstance(value, np.ndarray) or getattr(value, "dtype", None) != dtype:
-            value = backend.asarray(numbers(read(value, name), name, value), self.plan.dtype)
+            host = numbers(read(value, name), name, value)
+            if np.isfinite(host).all():
+                host = cast(host, self.plan.dtype, name)
+            value = backend.asarray(host, self.plan.dtype)
         step.write(name, value)
 
     def _step(self, name: str | None = None) -> Step:

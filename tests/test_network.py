@@ -32,6 +32,7 @@ from portable_nn import (
     mlp,
 )
 from portable_nn.session import CHUNK
+from portable_nn.tables import Columns
 
 GENERATOR = np.random.default_rng(11)
 LABELS = np.arange(60) % 3
@@ -627,6 +628,27 @@ def test_a_first_training_of_which_nothing_comes_leaves_the_first_values():
     with pytest.raises(NonFiniteError):
         network.fit(**VALID, optimizer=SGD(1e30), batch_size=8)
     assert np.isfinite(network.predict_proba(X)).all()
+
+
+def test_the_columns_of_a_table_are_forgotten_with_it_and_not_before():
+    network = classifier(epochs=1)
+    network.columns = columns = Columns(dict.fromkeys("abcd"))
+    for wrong in ({"y": LABELS[:3]}, {"validation": (NAN, LABELS)}, {"optimizer": SGD(1e39)}):
+        with pytest.raises(pnn.PortableNNError):
+            network.fit(**{**VALID, **wrong})
+        assert network.columns is columns
+    network.fit(**VALID, epochs=1, warm_start=True)
+    assert network.columns is columns
+    network.fit(**VALID, epochs=1)
+    assert network.columns is None
+
+
+def test_targets_too_large_are_named_as_they_were_given():
+    y = np.linspace(0.0, 1.0, 60)
+    y[7] = 1e39
+    for standardize in (False, True):
+        with pytest.raises(DataError, match=r"y\[7\] is 1e\+39, too large for float32"):
+            fit([Dense(1)], y, "mean_squared_error", standardize=standardize)
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.uint64])

@@ -95,6 +95,14 @@ def test_what_differs_by_rounding_is_constant(column):
     assert np.abs(scaling.apply(table + 0.01)).max() < 0.011
 
 
+def test_a_column_of_large_numbers_stays_small():
+    """Timestamps in nanoseconds, which differ by little of their size; and mere rounding."""
+    stamps = 1.7e18 + 2048.0 * np.array([[0.0], [1.0], [0.0], [1.0]])
+    np.testing.assert_array_equal(Scaling.learn(stamps).apply(stamps)[:, 0], [-1, 1, -1, 1])
+    rounding = 1e30 * np.array([[1.0], [1.0 + 2.0**-52], [1.0]])
+    assert np.abs(Scaling.learn(rounding).apply(rounding)).max() < 1e-15
+
+
 @pytest.mark.parametrize(
     ("mean", "deviation"),
     [([0.0], [0.0]), ([np.nan], [1.0]), ([0.0], [-1.0]), ([0.0, 1.0], [1.0]), ([[0.0]], [[1.0]])],
