@@ -36,6 +36,14 @@ def chain(builder: PlanBuilder, layers: Iterable[Layer], x: str, mode: str) -> s
     return x
 
 
+def _check_initializer(given: object, name: str) -> None:
+    if not callable(given) or isinstance(given, type):
+        raise NetworkError(
+            f"Dense takes an initializer as {name}, such as Normal(0.1), or a function "
+            f"(draws, shape) -> array; got {given!r:.60}."
+        )
+
+
 @dataclass(frozen=True)
 class Dense:
     """``x @ weight + bias``: every output is a weighted sum of all inputs.
@@ -68,13 +76,8 @@ class Dense:
                 f"{self.use_bias!r:.60}. The number of inputs comes from the data, and an "
                 f"activation is a layer of its own: [Dense(32), ReLU()]."
             )
-        for name in ("weight", "bias"):
-            initializer = getattr(self, name)
-            if not callable(initializer) or isinstance(initializer, type):
-                raise NetworkError(
-                    f"Dense takes an initializer as {name}, such as Normal(0.1), or a function "
-                    f"(draws, shape) -> array; got {initializer!r:.60}."
-                )
+        _check_initializer(self.weight, "weight")
+        _check_initializer(self.bias, "bias")
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         shape = (builder.features(x), self.out_features)
