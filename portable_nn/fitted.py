@@ -44,15 +44,17 @@ class Fitted:
         return cast(self.inputs.apply(table), dtype, name, table)
 
     def rows(
-        self, x: HostArray, y: Any, dtype: str, sample_weight: Any = None, name: str = "y"
+        self, x: HostArray, y: HostArray, dtype: str, sample_weight: Any = None, name: str = "y"
     ) -> Rows:
-        """Everything a plan reads, on the host; ``x`` is what ``table`` or ``scale`` gave."""
-        host = checks.targets(y, len(x), name, x.shape[1])
-        if host.dtype.kind == "f":
-            cast(host, dtype, name)  # predictions are of this dtype, and in these units
-        encoded = self.targets.encode(host, name)
+        """Everything a plan reads, on the host.
+
+        ``x`` is what ``table`` or ``scale`` gave, ``y`` what ``checks.targets`` gave.
+        """
+        if y.dtype.kind == "f":
+            cast(y, dtype, name)  # predictions are of this dtype, and in these units
+        encoded = self.targets.encode(y, name)
         if self.targets.dtype == "float":
-            encoded = cast(encoded, dtype, name, host)
+            encoded = cast(encoded, dtype, name, y)
         return Rows(x, encoded, checks.weights(sample_weight, len(x)))
 
     def validation(self, pair: Any, plan: Plan, dtype: str) -> Validation:
@@ -61,8 +63,8 @@ class Fitted:
             count = f" of {len(pair)}" if isinstance(pair, tuple | list) else ""
             raise DataError(f"validation is a pair (x, y); got {type(pair).__name__}{count}.")
         x = self.table(pair[0], dtype, "validation x")
-        rows = self.rows(x, pair[1], dtype, name="validation y")
-        y = checks.targets(pair[1], len(x), "validation y")
+        y = checks.targets(pair[1], len(x), "validation y", x.shape[1])
+        rows = self.rows(x, y, dtype, name="validation y")
         return Validation(plan, rows, y, self.targets)
 
 

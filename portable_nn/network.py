@@ -281,7 +281,7 @@ class Network:
                 place = place or get_backend()
                 session = Session(place, self._values(place, plan) if known else {})
             fitted = Fitted(chosen, step_by, targets, inputs, features, session)
-            rows = fitted.rows(fitted.scale(raw, self.dtype), y, self.dtype, sample_weight)
+            rows = fitted.rows(fitted.scale(raw, self.dtype), labels, self.dtype, sample_weight)
             session.initialize(plan, seed)
             self._fitted, self.columns = fitted, self.columns if known else None
             return plan, session, rows

@@ -204,7 +204,7 @@ def test_every_test_of_kernels_runs_on_a_new_one_on_every_backend(followed):
 
 def test_the_linter_has_nothing_to_say(followed):
     if importlib.util.find_spec("ruff") is None:
-        pytest.skip("ruff is not installed")
+        pytest.skip("ruff is not installed")  # it is no part of the test extra; .ci/run has it
     for recipe, tree in followed.items():
         changed = {edit.path for edit in RECIPES[recipe].values()}
         python = [path for path in changed if re.match(r"\w.*\.py$", path)]  # none elsewhere

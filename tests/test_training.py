@@ -569,15 +569,21 @@ def after(updates, layers=LAYERS, **options):
     return network.parameters
 
 
-def test_ctrl_c_between_steps(backend, monkeypatch):
+def interrupt_after(steps, monkeypatch):
+    """Press Ctrl-C when so many steps are done; a list that grows by one with each."""
     calls = []
 
     def step(progress):
         calls.append(progress)
-        if len(calls) == 5:
+        if len(calls) == steps:
             interrupt()
 
     monkeypatch.setattr(Progress, "step", step)
+    return calls
+
+
+def test_ctrl_c_between_steps(backend, monkeypatch):
+    calls = interrupt_after(5, monkeypatch)
     network = Network(LAYERS, dtype="float64")
     options = {"loss": "half_squared_error", "batch_size": 8, "backend": backend}
     with pytest.raises(KeyboardInterrupt):
@@ -656,14 +662,7 @@ def test_ctrl_c_after_the_last_step_is_not_lost(monkeypatch):
 
 def test_ctrl_c_keeps_no_parameters_that_are_not_finite(monkeypatch):
     """No loss of this epoch has been looked at when it is left."""
-    calls = []
-
-    def step(progress):
-        calls.append(progress)
-        if len(calls) == 5:
-            interrupt()
-
-    monkeypatch.setattr(Progress, "step", step)
+    interrupt_after(5, monkeypatch)
     network = Network(LAYERS, dtype="float64")
     options = {"loss": "half_squared_error", "batch_size": 8, "optimizer": Stumble(4, math.nan)}
     with pytest.raises(KeyboardInterrupt):
