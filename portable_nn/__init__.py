@@ -41,6 +41,7 @@ from portable_nn.schedules import (
     StepDecay,
     Warmup,
 )
+from portable_nn.surfaces import LossSurface, loss_surface
 
 __version__ = "0.1.0"
 
@@ -60,6 +61,7 @@ __all__ = [
     "FileError",
     "HalfSquaredError",
     "Identity",
+    "LossSurface",
     "MeanSquaredError",
     "Network",
     "NetworkError",
@@ -83,5 +85,6 @@ __all__ = [
     "he_normal",
     "he_uniform",
     "load",
+    "loss_surface",
     "mlp",
 ]

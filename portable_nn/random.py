@@ -22,7 +22,7 @@ import numpy as np
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
-PURPOSES = {"initialize": 0, "shuffle": 1, "dropout": 2, "split": 3}
+PURPOSES = {"initialize": 0, "shuffle": 1, "dropout": 2, "split": 3, "direction": 4}
 """First word of what a draw is for; two purposes never share a number."""
 
 _LANES = 16  # 16-bit lanes in one Philox block of four 64-bit words
