@@ -1,12 +1,11 @@
 """One training on several backends, side by side, and how far apart their weights drift.
 
 ``python examples/same_training.py`` prints it. With ``--out FOLDER`` it also draws it, as
-``same_training.gif`` in that folder, which needs ``pip install matplotlib``.
+``same_training.gif`` in that folder, which needs ``pip install '.[plot]'``.
 """
 
 import argparse
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,26 +98,22 @@ def draw_curves(figure, runs, epochs):
     weight.text(y=1e-12, s=f"largest difference from {name}", **end)
 
 
+def draw(figure, runs, x, y, epoch):
+    """The frame after this epoch."""
+    figure.suptitle(f"The same training on each backend, after epoch {epoch + 1}", y=0.99)
+    so_far = {backend: run[: epoch + 1] for backend, run in runs.items()}
+    draw_networks(figure, so_far, x, y)
+    draw_curves(figure, so_far, len(next(iter(runs.values()))))
+
+
 def save(runs, x, y, path):
     """All epochs as a moving picture, in about 50 frames."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from PIL import Image  # which comes with matplotlib
+    from portable_nn.plotting import save_animation
 
-    figure, frames = Figure((8.6, 5.3), dpi=100), []
-    canvas, epochs = FigureCanvasAgg(figure), len(next(iter(runs.values())))
-    for epoch in sorted({*range(0, epochs, max(1, epochs // 50)), epochs - 1}):
-        figure.clear()
-        figure.suptitle(f"The same training on each backend, after epoch {epoch + 1}", y=0.99)
-        so_far = {backend: run[: epoch + 1] for backend, run in runs.items()}
-        draw_networks(figure, so_far, x, y)
-        draw_curves(figure, so_far, epochs)
-        canvas.draw()
-        frames.append(Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB"))
-    palette = frames[len(frames) // 2].quantize(48)
-    first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    times = [100] * len(others) + [2500]  # milliseconds
-    first.save(path, save_all=True, append_images=others, duration=times, loop=0)
+    epochs = len(next(iter(runs.values())))
+    shown = sorted({*range(0, epochs, max(1, epochs // 50)), epochs - 1})
+    page = {"size": (8.6, 5.3), "dpi": 100, "hold": 2.5}
+    save_animation(path, lambda figure, epoch: draw(figure, runs, x, y, epoch), shown, **page)
 
 
 def main():
@@ -128,8 +123,6 @@ def main():
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--out", type=Path, help="folder for the picture; without, none is drawn")
     options = parser.parse_args()
-    if options.out and find_spec("matplotlib") is None:
-        parser.error("a picture needs matplotlib: pip install matplotlib")
 
     (x, y), runs = spirals(), {}
     for backend in options.backends.split(","):

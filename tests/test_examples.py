@@ -1,6 +1,8 @@
-"""Every example runs as it stands."""
+"""Every example runs as it stands, and the gallery shows what each of them draws."""
 
 import re
+import shlex
+from pathlib import Path
 
 import fresh
 import pytest
@@ -9,7 +11,9 @@ import ways
 import portable_nn as pnn
 from portable_nn.datasets import load_digits
 
-EXAMPLES = sorted(path.name for path in (fresh.ROOT / "examples").glob("*.py"))
+FOLDER = fresh.ROOT / "examples"
+SOURCES = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.py")}
+GALLERY = (FOLDER / "README.md").read_text(encoding="utf-8")
 BACKENDS = ["numpy", "array_api_strict", "array_api_strict:device1", "torch", "jax", "cupy"]
 WAY = {"array_api_strict": "strict-device1"}
 """By library, where the way that needs it has another name."""
@@ -23,8 +27,48 @@ def run(name, *options, cwd, **environment):
     return out, err
 
 
-def test_every_example_is_run_here():
-    assert EXAMPLES == ["digits.py", "same_training.py"]
+def shown():
+    """By command of the gallery: the files that are linked from there to the next heading."""
+    parts = re.split(r"^```sh\n(python .+)\n```$", GALLERY, flags=re.MULTILINE)
+    files = [re.findall(r"\]\(([^)]+)\)", text.partition("\n#")[0]) for text in parts[2::2]]
+    return dict(zip(parts[1::2], files, strict=True))
+
+
+SHOWN = shown()
+
+
+def test_every_script_is_in_the_gallery_and_every_module_has_a_script():
+    scripts = {name for name, source in SOURCES.items() if "parse_args" in source}
+    scripts |= {name for name, source in SOURCES.items() if "main(**options(" in source}
+    used = {shlex.split(command)[1].removeprefix("examples/") for command in SHOWN}
+    scripts.discard("tutorial.py")  # which holds the parser that the others share
+    assert len(scripts) >= 10
+    assert used == scripts
+    for name in set(SOURCES) - scripts:
+        module = name.removesuffix(".py")
+        assert any(f"from {module} import" in source for source in SOURCES.values()), name
+
+
+def test_every_picture_is_in_the_gallery_once():
+    pictures = [path.relative_to(FOLDER).as_posix() for path in (FOLDER / "pictures").iterdir()]
+    listed = [name for names in SHOWN.values() for name in names if name.startswith("pictures/")]
+    assert sorted(listed) == sorted(pictures)
+
+
+@pytest.mark.parametrize("command", SHOWN)
+def test_the_command_of_the_gallery_draws_what_is_shown(command, tmp_path):
+    """Two epochs of it, where it trains."""
+    pytest.importorskip("matplotlib")
+    python, script, *words = shlex.split(command)
+    assert (python, words[-2]) == ("python", "--out")
+    name = script.removeprefix("examples/")
+    if "epochs" in SOURCES[name]:
+        words += ["--epochs", "2"]
+    folder = Path(words[words.index("--out") + 1])
+    words[words.index("--out") + 1] = str(tmp_path)
+    run(name, *words, cwd=tmp_path)
+    wanted = {(FOLDER / shown).relative_to(fresh.ROOT / folder) for shown in SHOWN[command]}
+    assert {path.relative_to(tmp_path) for path in tmp_path.iterdir()} == wanted
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,9 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-PYTHON, SHELL, TEXT = blocks("python"), blocks("sh"), blocks("text")
+ALL, SHELL, TEXT = blocks("python"), blocks("sh"), blocks("text")
+PICTURES = [source for source in ALL if "import plotting" in source]  # which need matplotlib
+PYTHON = [source for source in ALL if source not in PICTURES]
 ANOTHER = '"auto"'  # the backend that the README names beside the default
 
 
@@ -48,6 +50,16 @@ def test_the_snippets_run_in_order_as_written(way, tmp_path, monkeypatch, capsys
     scores = re.findall(r"^(0\.9\d+)", capsys.readouterr().out, re.MULTILINE)
     assert len(scores) == 2  # after the ten lines, and on the other backend
     assert {path.name for path in tmp_path.iterdir()} == {"digits.safetensors", "examples"}
+
+
+def test_the_snippet_that_draws_runs_after_the_ten_lines(tmp_path, monkeypatch, capsys):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    (source,) = PICTURES
+    run_python([PYTHON[0], source], tmp_path, monkeypatch)
+    figures = [pyplot.figure(number).axes[0] for number in pyplot.get_fignums()]
+    titles = [(axes.get_xlabel(), axes.get_ylabel()) for axes in figures]
+    pyplot.close("all")
+    assert titles == [("epoch", "loss"), ("direction 1", "direction 2")]
 
 
 def test_the_printed_plan_is_the_plan(monkeypatch, tmp_path, capsys):
