@@ -55,7 +55,8 @@ def side_by_side(equation, call, by_hand, from_plan):
     by_hand, from_plan = both
     if by_hand.shape != from_plan.shape:
         raise SystemExit(f"{by_hand.shape} by hand, {from_plan.shape} by the plan: {equation}")
-    apart = np.abs(by_hand - from_plan).max()
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(by_hand - from_plan).max()
     print(f"  largest difference of {by_hand.size} numbers: {apart:.1e}")
     if not apart <= TOLERANCE * max(1.0, np.abs(from_plan).max()) < np.inf:
         raise SystemExit(f"these should agree: {equation}")
