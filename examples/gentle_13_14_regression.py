@@ -17,12 +17,10 @@ from gentle_training import (
     NAMES,
     compare,
     distance,
-    draw_losses,
     learn,
     network_of,
     parameters,
     start,
-    thinned,
 )
 from tutorial import options
 
@@ -121,7 +119,8 @@ def draw(path, figure, trained, run, apart):
         right.legend(loc="upper right", fontsize="small")
         draw_growth(below, apart, iteration)
 
-    save_animation(path, draw_frame, thinned(len(trained.losses), 3))
+    last = len(trained.losses)
+    save_animation(path, draw_frame, sorted({*range(1, last, 3), last}))
 
 
 def draw_fit(axes, x, targets, trained, iteration):
@@ -133,6 +132,15 @@ def draw_fit(axes, x, targets, trained, iteration):
         axes.plot(GRID, part, "--", color=color, label=f"$a_{unit} w_{unit} + b$")
     axes.set(title="Data and prediction", xlabel="x", xlim=(-5, 5), ylim=(-2, 9))
     axes.legend(loc="upper center", ncols=3, fontsize="small")
+
+
+def draw_losses(axes, losses, iteration):
+    """The losses up to an iteration, of so many in the end."""
+    axes.plot(range(1, iteration + 1), losses[:iteration], "r-", linewidth=2, label="this library")
+    axes.plot([iteration], [losses[iteration - 1]], "ro")
+    axes.set(title="Loss function", xlabel="iteration", ylabel="sum of $(a - t)^2$")
+    axes.set(xlim=(0, len(losses) + 1), ylim=(0, 1.05 * max(losses)))
+    axes.grid(alpha=0.3)
 
 
 def draw_growth(axes, apart, iteration):

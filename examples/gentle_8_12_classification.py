@@ -11,13 +11,12 @@ from copy import deepcopy
 
 import gentle_text as text
 import numpy as np
-from gentle_training import AGREE, compare, draw_losses, learn, network_of, start, thinned
+from gentle_training import AGREE, compare, learn, network_of, start
 from tutorial import options
 
 import portable_nn as pnn
 
 LIMITS = ((-0.5, 1.5), (-0.5, 1.5))
-TICKS = (-0.5, 0, 0.5, 1, 1.5)
 NOTES = {
     8: """\
   Correction: the text's E is 1/2 (a - t)^2, and its gradients are of that. Its loss history and
@@ -64,21 +63,12 @@ def learn_beside_text(figure, learning_rate, annealing, backend, epochs):
 
 def draw(path, figure, networks, losses, note=""):
     """The film: every third iteration, and the last."""
-    from portable_nn.plotting import plot_decision_boundary, save_animation
+    from portable_nn.plotting import animate_decision_boundary
 
     x, targets, _ = text.begin(figure)
     units = f"{figure.hidden or 'no'} hidden units{note}"
-    place = {"left": 0.08, "right": 0.98, "top": 0.86, "bottom": 0.13, "wspace": 0.22}
-
-    def draw_frame(page, iteration):
-        left, right = page.subplots(1, 2, gridspec_kw=place)
-        page.suptitle(f"{figure.problem}, {units}: iteration {iteration}")
-        network = networks[iteration - 1]
-        plot_decision_boundary(network, x, targets, limits=LIMITS, points=60, axes=left)
-        left.set(title="Prediction surface", xticks=TICKS, yticks=TICKS)
-        draw_losses(right, losses, iteration)
-
-    save_animation(path, draw_frame, thinned(len(losses), 3))
+    look = {"limits": LIMITS, "every": 3, "title": f"{figure.problem}, {units}: iteration {{}}"}
+    animate_decision_boundary(path, networks, x, targets, losses, **look)
 
 
 def main(backend=None, out=None, epochs=100, figure=0):

@@ -56,17 +56,3 @@ def compare(network, losses, run):
     print(f"  largest difference from the text's algorithm: of a loss {losses_apart:.1e}, ", end="")
     print(f"of a parameter in the end {in_the_end:.1e}")
     return losses_apart
-
-
-def thinned(iterations, every):
-    """The iterations that are frames of a film: every so many from the first, and the last."""
-    return sorted({*range(1, iterations + 1, every), iterations})
-
-
-def draw_losses(axes, losses, iteration):
-    """The losses up to an iteration, of so many in the end."""
-    axes.plot(range(1, iteration + 1), losses[:iteration], "r-", linewidth=2, label="this library")
-    axes.plot([iteration], [losses[iteration - 1]], "ro")
-    axes.set(title="Loss function", xlabel="iteration", ylabel="sum of $(a - t)^2$")
-    axes.set(xlim=(0, len(losses) + 1), ylim=(0, 1.05 * max(losses)))
-    axes.grid(alpha=0.3)

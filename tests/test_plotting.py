@@ -687,19 +687,23 @@ def trained():
     return networks, losses
 
 
-def test_a_boundary_that_is_learned(trained, tmp_path, monkeypatch):
-    networks, losses = trained
-    drawn = []
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures of an animation, which is not written."""
+    figures = []
 
     def look(path, draw, numbers, **options):
         for number in numbers:
-            figure = pyplot.figure()
-            draw(figure, number)
-            drawn.append(figure)
+            figures.append(pyplot.figure())
+            draw(figures[-1], number)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("portable_nn.plotting._animation.save_animation", look)
-        plotting.animate_decision_boundary("a.gif", networks, XOR, ONES, losses, title="Step {}")
+    monkeypatch.setattr("portable_nn.plotting._animation.save_animation", look)
+    return figures
+
+
+def test_a_boundary_that_is_learned(trained, drawn):
+    networks, losses = trained
+    plotting.animate_decision_boundary("a.gif", networks, XOR, ONES, losses, title="Step {}")
     assert [figure.get_suptitle() for figure in drawn] == ["Step 1", "Step 2", "Step 3", "Step 4"]
     limits = {
         tuple(map(tuple, (left.get_xlim(), left.get_ylim(), right.get_xlim(), right.get_ylim())))
@@ -722,6 +726,17 @@ def test_the_file_of_a_boundary_that_is_learned(trained, tmp_path):
     plotting.animate_decision_boundary(path, *[trained[0], XOR, ONES, trained[1]], interval=0.2)
     assert durations(path) == ([200, 200, 200, 2000], (720, 360), 0)
     assert path.stat().st_size < 100_000
+
+
+@pytest.mark.parametrize(("every", "shown"), [(1, [1, 2, 3, 4]), (2, [1, 3, 4]), (9, [1, 4])])
+def test_every_so_many_networks_and_the_last(every, shown, trained, drawn):
+    options = {"every": every, "title": "XOR: round {}"}
+    networks, losses = trained
+    plotting.animate_decision_boundary("a.gif", networks, XOR, ONES, losses, **options)
+    assert [figure.get_suptitle() for figure in drawn] == [f"XOR: round {k}" for k in shown]
+    for number, figure in zip(shown, drawn, strict=True):
+        assert figure.axes[1].get_xlabel() == "round"
+        np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), losses[:number])
 
 
 def test_networks_and_losses_go_together(trained, tmp_path):

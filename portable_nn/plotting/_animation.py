@@ -78,10 +78,11 @@ def animate_decision_boundary(
     losses: Sequence[float],
     *,
     limits: Limits | None = None,
+    every: int = 1,
     interval: float = 0.1,
     title: str = "Epoch {}",
 ) -> None:
-    """Write a GIF with a frame for each network: left its boundary, right the losses so far.
+    """Write a GIF of a training: left the boundary of each network, right the losses so far.
 
     Parameters
     ----------
@@ -93,10 +94,13 @@ def animate_decision_boundary(
         As for ``plot_decision_boundary``.
     losses
         One number for each network.
+    every
+        3 draws the first network and every third after it, and the last.
     interval
         Seconds a frame.
     title
-        Of a frame, with its number, from 1 on, in the place of ``{}``.
+        Of a frame, with the number of its network, from 1 on, in the place of ``{}``; the word
+        before is what the losses are counted by.
 
     Raises
     ------
@@ -106,25 +110,26 @@ def animate_decision_boundary(
     curve = np.array([float(loss) for loss in losses])
     if len(networks) != len(curve):
         raise ShapeError(f"one loss a network; got {len(networks)} and {len(curve)} losses.")
-    rows = checks.table(x, 2)
+    rows, shown = checks.table(x, 2), range(1, len(curve) + 1)
     finite = curve[np.isfinite(curve)]
     bottom, top = finite.min(initial=0.0), 1.05 * finite.max(initial=0.0) or 1.0
-    counted = title.partition("{}")[0].strip().lower()
+    counted = ["", *title.partition("{}")[0].lower().split()][-1]
 
     def draw(figure: Figure, number: int) -> None:
-        place = {"left": 0.02, "right": 0.985, "top": 0.88, "bottom": 0.115, "wspace": 0.14}
+        place = {"left": 0.08, "right": 0.985, "top": 0.88, "bottom": 0.13, "wspace": 0.17}
         left, right = figure.subplots(1, 2, gridspec_kw=place)
         figure.suptitle(title.format(number))
         plot_decision_boundary(networks[number - 1], rows, y, limits=limits, axes=left)
-        left.set(xticks=[], yticks=[], xlabel="", ylabel="")
-        right.plot(range(1, number + 1), curve[:number], color="black")
+        right.plot(shown[:number], curve[:number], color="black")
         right.plot([number], [curve[number - 1]], "o", color="black")
         right.set(xlim=(0, 1.03 * len(curve)), ylim=(bottom, top), xlabel=counted)
         right.set_title("loss", fontsize="medium")
-        right.locator_params(nbins=4)  # ticks are half of the time that a frame takes
         right.grid(alpha=0.3)
+        for axes in left, right:
+            axes.locator_params(nbins=4)  # ticks are half of the time that a frame takes
 
-    save_animation(path, draw, range(1, len(curve) + 1), interval=interval)
+    frames = sorted({*shown[:: checks.count(every, "every")], *shown[-1:]})
+    save_animation(path, draw, frames, interval=interval)
 
 
 # -- a GIF ---------------------------------------------------------------------------------
