@@ -41,7 +41,7 @@ from portable_nn.schedules import (
     StepDecay,
     Warmup,
 )
-from portable_nn.surfaces import LossSurface, loss_surface
+from portable_nn.surfaces import loss_surface
 
 __version__ = "0.1.0"
 
@@ -61,7 +61,6 @@ __all__ = [
     "FileError",
     "HalfSquaredError",
     "Identity",
-    "LossSurface",
     "MeanSquaredError",
     "Network",
     "NetworkError",

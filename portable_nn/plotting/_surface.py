@@ -65,6 +65,7 @@ def _contours(axes: Axes, surface: LossSurface) -> None:
     axes.figure.colorbar(filled, ax=axes, label="loss")
     if _inside(surface):
         axes.plot([a], [b], **HERE)
+    axes.locator_params(nbins=6)
     axes.set(xlabel=surface.names[0], ylabel=surface.names[1])
 
 
@@ -92,5 +93,6 @@ def _draw_solid(axes: Any, a: Any, b: Any, loss: Any) -> None:
     a, b = np.meshgrid(a, b)
     lines = {"rcount": 100, "ccount": 100, "linewidth": 0.2, "edgecolor": "0.3"}
     axes.plot_surface(a, b, loss, cmap=COLORS, zorder=1, **lines)
-    axes.set_zlabel("loss", labelpad=10)
-    axes.view_init(elev=32, azim=-55)
+    axes.set_zlabel("loss", labelpad=5)
+    axes.locator_params(nbins=5)  # more labels run into each other
+    axes.view_init(elev=42, azim=-55)
