@@ -12,6 +12,7 @@ import portable_nn as pnn
 from portable_nn import kernels, plotting
 from portable_nn.activations import Activation
 from portable_nn.plotting._boundary import LIGHT
+from portable_nn.surfaces import LossSurface
 
 pyplot = pytest.importorskip("matplotlib.pyplot")
 colors = pytest.importorskip("matplotlib.colors")
@@ -46,7 +47,8 @@ def network():
 def surface():
     a, b = np.linspace(-1.0, 2.0, 7), np.linspace(0.0, 5.0, 5)
     loss = np.add.outer((b - 2.0) ** 2, a**2)
-    return pnn.LossSurface(a, b, loss, ("dense1.weight[0, 0]", "dense1.bias[1]"), (0.5, 2.5, 0.5))
+    names = ("dense1.weight[0, 0]", "dense1.bias[1]")
+    return LossSurface(a, b, loss, names, (0.5, 2.5, 0.5))
 
 
 def texts(axes):

@@ -9,11 +9,10 @@ import numpy as np
 from portable_nn.arrays import brief
 from portable_nn.errors import DataError
 from portable_nn.plotting._axes import open_axes
+from portable_nn.surfaces import LossSurface
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from portable_nn.surfaces import LossSurface
 
 COLORS = "viridis"  # its lightness rises evenly, so it also says in grey what it says
 HERE: dict[str, Any] = {
@@ -35,7 +34,7 @@ def plot_loss_surface(surface: LossSurface, *, axes: Axes | None = None) -> Axes
     DataError
         If it is no ``LossSurface``.
     """
-    if not all(hasattr(surface, name) for name in ("a", "b", "loss", "names", "here")):
+    if not isinstance(surface, LossSurface):
         raise DataError(f"a loss surface is what pnn.loss_surface gives; got {brief(surface)}.")
     axes = open_axes(axes, solid=True)
     single, solid = len(surface.b) == 1, axes.name == "3d"
