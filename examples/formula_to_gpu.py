@@ -11,6 +11,7 @@ import inspect
 import re
 import shutil
 import subprocess
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import fill
@@ -93,13 +94,17 @@ error if two of the numbers differ by more than rounding.
   once; a step then calls one after another. A kernel without a lowering runs its meaning.
 {rows}
 A CUDA kernel runs once for each number of its result, each time in a thread of its own, t. Threads
-come in blocks; those of the last block that are left over return at once.
+come in blocks of 128: `linear<<<1, 128>>>(...)` launches one block, enough for the 8 numbers of
+dense1, and the other 120 threads return at once. The dots stand for the sizes (n, inputs, outputs).
 
 The CuPy backend of this project does not run these CUDA kernels. It runs each line as CuPy's own
 kernels: one or several launches a line, and cuBLAS for the matrix products. Fused kernels, or a
 step captured as a CUDA graph, do not exist here yet.
 
 ## The plan
+
+The calls in order; the sections below follow it line by line. An operation is one product or sum
+(two for each weight of a matrix product).
 
 ```text
 {plan}
@@ -249,10 +254,27 @@ def numbers(lines, outputs):
         yield from table({f"  {way}": arrays[position] for way, arrays in outputs.items()})
 
 
-def section(kernel, calls):
-    """One kernel: its equation, its code, and the numbers of all its lines in the plan."""
+def launch_of(call, outputs):
+    """How the host launches the CUDA kernel of a call."""
+    name, size = call.kernel.name, max(array.size for array in outputs["formula"])
+    blocks = -(-size // THREADS)
+    return f"{name}<<<{blocks}, {THREADS}>>>({', '.join([*call.inputs, *call.outputs])}, ...)"
+
+
+def section(kernel, calls, first):
+    """Some calls of a kernel in a row: the numbers; before the first, equation and code."""
     what = "NumPy" if kernel in LOWERINGS else "NumPy, which has no lowering: the meaning"
-    results = "\n".join(line for call in calls for line in numbers(*call))
+    lines = [line for _, printed, outputs in calls for line in numbers(printed, outputs)]
+    launches = [launch_of(call, outputs) for call, _, outputs in calls]
+    results = "\n".join(lines)
+    if not first:
+        return f"""
+## {kernel.name}, again
+
+```text
+{results}
+```
+"""
     return f"""
 ## {kernel.name}
 
@@ -268,7 +290,7 @@ $$
 {numpy_code(kernel)}
 ```
 
-CUDA:
+CUDA, launched as `{launches[0]}`:
 
 ```cuda
 {cuda_code(kernel)}
@@ -305,11 +327,13 @@ def compare(outputs):
 
 
 def page(plan, given, walked, rows):
-    """The whole walk in Markdown; a section for each kernel, in the order of their first calls."""
-    kernels = {}
-    for (call, outputs), lines in zip(walked, lines_of(plan), strict=True):
-        kernels.setdefault(call.kernel, []).append((lines, outputs))
-    sections = [section(kernel, calls) for kernel, calls in kernels.items()]
+    """The whole walk in Markdown: the calls in the order of the plan."""
+    printed = lines_of(plan)
+    calls = [(call, lines, outputs) for (call, outputs), lines in zip(walked, printed, strict=True)]
+    sections, seen = [], set()
+    for kernel, group in groupby(calls, key=lambda entry: entry[0].kernel):
+        sections.append(section(kernel, list(group), first=kernel not in seen))
+        seen.add(kernel)
     begin = "\n".join(table(given))
     return INTRODUCTION.format(plan=plan, given=begin, rows=rows) + "".join(sections)
 

@@ -42,8 +42,10 @@ NOTES = {
     trains on 200, which are shown here.""",
     14: """\
   Correction: the text says that the loss follows "an erratic path". It rises in RISES of STEPS
-    iterations. What is erratic are the parameters: look how a difference of one rounding grows,
-    while the rate is high. Where ours do not differ at first, they are the same bits.""",
+    iterations. What is erratic are the parameters: while the rate is high, a difference of one
+    rounding grows. "text, (1 - a)(1 + a)" above is the text's algorithm once more, with the
+    derivative of tanh written (1 - a)(1 + a) instead of 1 - a^2: as right, and rounded otherwise.
+    A difference of 0 means that all bits were the same.""",
 }
 
 
@@ -200,4 +202,4 @@ def main(backend=None, out=None, epochs=100, figure=0):
 
 
 if __name__ == "__main__":
-    main(**options(__doc__, epochs=100, figure=0))
+    main(**options(__doc__, epochs=100, figure=(0, 13, 14)))

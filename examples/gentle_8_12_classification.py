@@ -92,4 +92,4 @@ def main(backend=None, out=None, epochs=100, figure=0):
 
 
 if __name__ == "__main__":
-    main(**options(__doc__, epochs=100, figure=0))
+    main(**options(__doc__, epochs=100, figure=(0, 8, 9, 10, 11, 12)))

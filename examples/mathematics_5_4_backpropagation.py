@@ -70,14 +70,14 @@ def draw(network, found, ways, path):
         deltas = m * found[f"grad_dense{number}"][0]
         names.append([f"$\\delta^{{({number})}}_{j}$\n{d:.2f}" for j, d in enumerate(deltas, 1)])
     plot_network(network, names=names, axes=diagram)
-    diagram.set_title("Error terms δ of the first sample", pad=24)
+    diagram.set_title("Error terms δ of the first sample")
     shown = {"finite difference": "dL/dZ  finite difference"}
     shown["A - y, the plan"] = "       A - y, the plan"
     shown["(A - y) * σ'(Z), the text"] = "       (A - y) * sigma'(Z), the text"
     for k, (label, way) in enumerate(shown.items()):
         bars.bar(np.arange(1, 4) + 0.25 * (k - 1), ways[way], 0.25, label=label)
     bars.axhline(0, color="black", lw=0.8)
-    bars.set_title("δ of the output layer, in three ways", pad=24)
+    bars.set_title("δ of the output layer, in three ways")
     bars.set(xticks=[1, 2, 3], xlabel="neuron")
     bars.legend()
     figure.savefig(path)

@@ -142,15 +142,15 @@ def draw(network, costs, path):
     curve, square, diagram = figure.subplots(1, 3, width_ratios=[1, 1.05, 0.95])
     curve.plot(costs, color="#F2A766", lw=6, label="the text")
     curve.plot(network.history["loss"], color="black", lw=1.2, label="this library")
-    curve.set_title("Cost of both, by epoch", pad=22)
+    curve.set_title("Cost of both, by epoch")
     curve.set(yscale="log", xlabel="epoch")
     curve.grid(alpha=0.3)
     curve.legend()
     plot_decision_boundary(network, X.T, Y[0].astype(int), limits=((-0.3, 1.3),) * 2, axes=square)
     draw_units(square, network.parameters["dense1.weight"], network.parameters["dense1.bias"])
-    square.set_title("Output p; arrows: where units are on", pad=22)
+    square.set_title("Output p; arrows: where units are on")
     plot_network(network, names=[["x1", "x2"], ["1", "2", "3", "4"], ["p"]], axes=diagram)
-    diagram.set_title("The trained network", pad=30)
+    diagram.set_title("The trained network")
     figure.savefig(path)
 
 

@@ -11,15 +11,20 @@ TOLERANCE = 1e-12  # float64, relative to the larger of 1 and the largest number
 
 
 def options(description, **defaults):
-    """Read ``--backend``, ``--out`` and, for each default, its option: a dict for ``main``."""
+    """Read ``--backend``, ``--out`` and an option for each default: a dict for ``main``.
+
+    A default that is a tuple names all choices, the default first.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--backend", help="numpy (the default), cupy, torch, jax, ...")
     parser.add_argument("--out", type=Path, help="folder to write to; without it nothing is drawn")
-    for name, value in defaults.items():
-        text = f"default {value}"
-        parser.add_argument(f"--{name}", type=type(value), default=value, help=text)
+    for name, given in defaults.items():
+        value, *others = given if isinstance(given, tuple) else (given,)
+        choices = [value, *others] if others else None
+        look = {"type": type(value), "choices": choices, "help": f"default {value}"}
+        parser.add_argument(f"--{name}", default=value, **look)
     given = vars(parser.parse_args())
     if given["out"]:
         given["out"].mkdir(parents=True, exist_ok=True)

@@ -156,8 +156,8 @@ class Reference:
         name = self._index if dtype == "index" else dtype
         if name not in self._dtypes:
             raise BackendError(
-                f"{self.name} has no {name} on {self.device}: enable it in that library, or "
-                f"use a Network of another dtype."
+                f"{self.name} has no {name} on {self.device}: enable it in that library (JAX: set "
+                f"JAX_ENABLE_X64=1), or use a Network of another dtype."
             )
         # Cast on the host: some libraries would do it silently in another precision.
         host = np.asarray(value, dtype=name)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from portable_nn import checks
+from portable_nn.arrays import brief
 from portable_nn.backend import Backend, Where, get_backend
 from portable_nn.errors import DataError, NetworkError
 from portable_nn.network import Network
@@ -113,6 +114,8 @@ def loss_surface(
     >>> surface = loss_surface(network, x, y, "dense1.weight[0, 0]", "dense2.bias[0]")
     >>> plotting.plot_loss_surface(surface)
     """
+    if not isinstance(network, Network):
+        raise DataError(f"loss_surface takes a Network, then x and y; got {brief(network)}.")
     fitted, plan = network._known(), network.plan(mode="evaluate")
     place = network.backend if backend is None else get_backend(backend)
     checks.seed(seed)
@@ -177,17 +180,18 @@ def _entry(asked: Any, plan: Plan, values: Mapping[str, HostArray]) -> tuple[str
     if parts is None or parts[1] not in names:
         shown = ", ".join(f"{name} {values[name].shape}" for name in names)
         raise NetworkError(
-            f"a parameter is called like 'dense1.weight[0, 2]'; this network has {shown}; got "
-            f"{asked!r:.60}."
+            f"one number of a parameter is 'dense1.weight[0, 2]', counted from 0; this network has "
+            f"{shown}; got {asked!r:.60}."
         )
     shape = values[parts[1]].shape
     index = tuple(int(number) for number in re.findall(r"\d+", parts[2] or ""))
     if parts[2] is None and values[parts[1]].size == 1:
         index = (0,) * len(shape)
     if len(index) != len(shape) or any(i >= size for i, size in zip(index, shape, strict=True)):
+        last = ", ".join(str(size - 1) for size in shape)
         raise NetworkError(
-            f"{parts[1]} is {shape}: one number of it has {len(shape)} "
-            f"ind{'ex' if len(shape) == 1 else 'ices'} below that; got {asked!r:.60}."
+            f"{parts[1]} is {shape}: its numbers are {parts[1]}[{', '.join('0' for _ in shape)}] "
+            f"to {parts[1]}[{last}]; got {asked!r:.60}."
         )
     return parts[1], index
 

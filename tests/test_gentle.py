@@ -17,12 +17,14 @@ EXAMPLES = fresh.ROOT / "examples"
 SCRIPTS = {  # by script: comparisons of numbers, of losses; and some of what it says
     "gentle_2_activations": (6, 0, ["sigmoid_backward(grad_sigmoid1, sigmoid1)", "g'(z)"]),
     "gentle_4_5_error_surfaces": (2, 0, ["w_1 = +10, w_2 = -10:  E = 0.999909"]),
+    "gentle_6_backpropagation": (16, 0, ["II   delta_k = g'(z_k) E'", "It is dE/da_k"]),
     "gentle_8_12_classification": (0, 6, ["Figure 12: RING, 4 hidden units", "44.4444"]),
     "gentle_13_14_regression": (0, 2, ["Figure 14: ABS, 3 hidden units", "run_ann_simulation"]),
 }
 PICTURES = {
     "gentle_2_activations": {"gentle_figure_2.png"},
     "gentle_4_5_error_surfaces": {"gentle_figure_4.png", "gentle_figure_5.png"},
+    "gentle_6_backpropagation": {"gentle_figure_6.png"},
     "gentle_8_12_classification": {
         *[f"gentle_figure_{number}.gif" for number in range(8, 13)],
         "gentle_figure_12_learns.gif",

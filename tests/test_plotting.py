@@ -749,3 +749,35 @@ def test_networks_and_losses_go_together(trained, tmp_path):
     with pytest.raises(pnn.DataError, match="one frame or more"):
         plotting.animate_decision_boundary(tmp_path / "a.gif", [], XOR, ONES, [])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda networks: networks[0], "networks come in a list"),
+        (lambda networks: [*networks[:3], None], "networks come in a list"),
+        (lambda networks: [networks[0]] * 4, "deepcopy"),
+    ],
+)
+def test_what_is_no_list_of_copies(change, words, trained, tmp_path):
+    networks, losses = trained
+    with pytest.raises(pnn.DataError, match=words):
+        plotting.animate_decision_boundary(tmp_path / "a.gif", change(networks), XOR, ONES, losses)
+
+
+def test_frames_that_nothing_is_drawn_on(tmp_path):
+    def elsewhere(figure, number):
+        pyplot.plot([1, 2])
+
+    with pytest.raises(pnn.DataError, match="a frame is empty"):
+        plotting.save_animation(tmp_path / "a.gif", elsewhere, [1, 2])
+    with pytest.raises(pnn.DataError, match="frames come in a list"):
+        plotting.save_animation(tmp_path / "a.gif", elsewhere, 3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_activation_and_no_name():
+    with pytest.raises(pnn.NetworkError, match="gives each z its value"):
+        plotting.plot_activations(pnn.Dense(3))
+    with pytest.raises(pnn.DataError, match="name entries of the history"):
+        plotting.plot_history({"loss": [1.0]}, ["loss"])

@@ -56,10 +56,11 @@ def test_the_snippet_that_draws_runs_after_the_ten_lines(tmp_path, monkeypatch, 
     pyplot = pytest.importorskip("matplotlib.pyplot")
     (source,) = PICTURES
     run_python([PYTHON[0], source], tmp_path, monkeypatch)
-    figures = [pyplot.figure(number).axes[0] for number in pyplot.get_fignums()]
-    titles = [(axes.get_xlabel(), axes.get_ylabel()) for axes in figures]
+    left, right, _ = pyplot.gcf().axes
     pyplot.close("all")
-    assert titles == [("epoch", "loss"), ("direction 1", "direction 2")]
+    assert (left.get_xlabel(), left.get_ylabel()) == ("epoch", "loss")
+    assert (right.get_xlabel(), right.get_ylabel()) == ("direction 1", "direction 2")
+    assert (tmp_path / "training.png").stat().st_size > 10_000
 
 
 def test_the_printed_plan_is_the_plan(monkeypatch, tmp_path, capsys):

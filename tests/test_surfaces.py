@@ -198,12 +198,17 @@ def test_a_kernel_that_does_not_let_a_population_pass_is_an_error():
     ("arguments", "options", "error", "words"),
     [
         (["dense3.weight[0, 0]"], {}, pnn.NetworkError, r"dense1\.weight \(3, 4\).*dense3"),
-        (["dense1.weight[0, 4]"], {}, pnn.NetworkError, r"is \(3, 4\).*2 indices below.*0, 4"),
-        (["dense1.weight[0]"], {}, pnn.NetworkError, "2 indices"),
-        (["dense1.weight"], {}, pnn.NetworkError, "one number of it"),
-        (["dense2.bias[-1]"], {}, pnn.NetworkError, "is called like"),
-        (["dense2.bias[2]"], {}, pnn.NetworkError, "1 index below"),
-        ([("dense1.weight", (0, 0))], {}, pnn.NetworkError, "is called like"),
+        (
+            ["dense1.weight[0, 4]"],
+            {},
+            pnn.NetworkError,
+            r"\(3, 4\).*\[0, 0\] to .*\[2, 3\].*0, 4",
+        ),
+        (["dense1.weight[0]"], {}, pnn.NetworkError, r"to dense1\.weight\[2, 3\]"),
+        (["dense1.weight"], {}, pnn.NetworkError, r"\[0, 0\] to"),
+        (["dense2.bias[-1]"], {}, pnn.NetworkError, "counted from 0"),
+        (["dense2.bias[2]"], {}, pnn.NetworkError, r"\[0\] to dense2\.bias\[1\]"),
+        ([("dense1.weight", (0, 0))], {}, pnn.NetworkError, "one number of a parameter"),
         (["dense2.bias[0]", "dense2.bias[0]"], {}, pnn.NetworkError, "twice"),
         (["dense2.bias[0]"], {"range_a": (1, 1)}, pnn.DataError, "low below high"),
         (["dense2.bias[0]"], {"range_a": (0, np.inf)}, pnn.DataError, "low below high"),
@@ -229,3 +234,5 @@ def test_other_data_and_no_parameters(network):
         pnn.loss_surface(network, X, NUMBERS[:, :1])
     with pytest.raises(pnn.NotFittedError):
         pnn.loss_surface(pnn.Network([pnn.Dense(2)]), X, NUMBERS)
+    with pytest.raises(pnn.DataError, match="takes a Network, then x and y"):
+        pnn.loss_surface(X, NUMBERS, network)

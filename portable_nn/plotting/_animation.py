@@ -63,6 +63,8 @@ def save_animation(
         If ``path`` cannot be a GIF; if there is no frame.
     """
     target = _gif(path)
+    if not isinstance(frames, Iterable):
+        raise DataError(f"frames come in a list or the like; got {brief(frames)}.")
     times = [_milliseconds(interval, "interval"), _milliseconds(hold, "hold")]
     images = [_render(draw, frame, size, dpi) for frame in frames]
     if not images:
@@ -108,6 +110,7 @@ def animate_decision_boundary(
         If networks, losses and data do not fit together; if ``path`` cannot be a GIF.
     """
     curve = np.array([float(loss) for loss in losses])
+    _check_copies(networks)
     if len(networks) != len(curve):
         raise ShapeError(f"one loss a network; got {len(networks)} and {len(curve)} losses.")
     rows, shown = checks.table(x, 2), range(1, len(curve) + 1)
@@ -118,7 +121,7 @@ def animate_decision_boundary(
     def draw(figure: Figure, number: int) -> None:
         place = {"left": 0.08, "right": 0.985, "top": 0.88, "bottom": 0.13, "wspace": 0.17}
         left, right = figure.subplots(1, 2, gridspec_kw=place)
-        figure.suptitle(title.format(number))
+        figure.suptitle(title.replace("{}", str(number)))
         plot_decision_boundary(networks[number - 1], rows, y, limits=limits, axes=left)
         right.plot(shown[:number], curve[:number], color="black")
         right.plot([number], [curve[number - 1]], "o", color="black")
@@ -130,6 +133,16 @@ def animate_decision_boundary(
 
     frames = sorted({*shown[:: checks.count(every, "every")], *shown[-1:]})
     save_animation(path, draw, frames, interval=interval)
+
+
+def _check_copies(networks: Any) -> None:
+    several = isinstance(networks, list | tuple)
+    if not several or not all(isinstance(network, Network) for network in networks):
+        raise DataError(f"networks come in a list; got {brief(networks)}.")
+    if len(set(map(id, networks))) < len(networks):
+        raise DataError(
+            "networks has one object twice, as it is now: keep a copy.deepcopy(network) each time."
+        )
 
 
 # -- a GIF ---------------------------------------------------------------------------------
@@ -162,6 +175,8 @@ def _render(
     figure = Figure(size, dpi=dpi)
     canvas: Any = FigureCanvasAgg(figure)
     draw(figure, frame)
+    if not figure.get_children()[1:]:
+        raise DataError("a frame is empty: draw(figure, frame) draws on the figure it is given.")
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 

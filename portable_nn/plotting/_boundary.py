@@ -37,7 +37,8 @@ def plot_decision_boundary(
 ) -> Axes:
     """The data, over the network's output all around it; a line where the decision changes.
 
-    The colour is that of the most probable class, the paler the less it is sure.
+    The colour is that of the most probable class, the paler the less it is sure; from the ninth
+    class on colours repeat.
 
     Parameters
     ----------
@@ -197,7 +198,4 @@ def _draw_points(axes: Axes, rows: HostArray, classes: _Classes) -> None:
         x1, x2 = rows[classes.rows == k].T
         look: dict[str, Any] = {"color": DARK[k % len(DARK)], "edgecolors": "white"}
         axes.scatter(x1, x2, size, linewidths=0.5, label=str(classes.names[k]), **look)
-    # Above the picture, where it hides no point.
-    place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 8}
-    place |= {"borderaxespad": 0.1, "handletextpad": 0.1, "columnspacing": 0.8}
-    axes.legend(frameon=False, fontsize="small", **place)
+    axes.legend(loc="upper right", fontsize="small", framealpha=0.85, handletextpad=0.1)

@@ -60,7 +60,7 @@ def _entries(history: Any, names: Sequence[str]) -> dict[str, list[float]]:
     if not any(len(values) for values in history.values()):
         raise NotFittedError("the history is empty; call fit first.")
     chosen = names or [name for name in history if "loss" in name]
-    unknown = [name for name in chosen if name not in history]
+    unknown = [name for name in chosen if not isinstance(name, str) or name not in history]
     if unknown or not chosen:
         got = brief(unknown[0]) if unknown else "no name"
         raise DataError(f"name entries of the history, {', '.join(history)}; got {got}.")
@@ -124,9 +124,10 @@ def _unit(activation: Layer, z: HostArray) -> tuple[HostArray, HostArray]:
     """``g(z)`` and ``g'(z)``, (n,), of a unit with one input and the weight 1."""
     dense = Dense(1, use_bias=False, weight=lambda draws, shape: np.ones(shape))
     network = Network([dense, activation], dtype="float64")
+    training = network.plan(_Total(), "sgd", features=1)
+    _check_elementwise(activation, training, network.plan(_Total(), features=1, mode="predict"))
     step = network.start(loss=_Total(), batch_size=None, backend="numpy")
     (batch,) = step.batches(z[:, np.newaxis], np.zeros(len(z)), epoch=0, shuffle=False)
-    _check_elementwise(activation, step.plan, network.plan(mode="predict"))
     plan, found = step.plan, step.trace(batch)
     output = _writer(plan, plan.outputs["loss"]).inputs[0]
     grad_z = _writer(plan, plan.gradients["dense1.weight"]).inputs[1]

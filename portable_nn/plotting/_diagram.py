@@ -110,7 +110,7 @@ def _draw_weights(axes: Axes, columns: list[HostArray], weights: list[HostArray]
         widths = 0.2 + 3.0 * np.abs(shown) / largest
         axes.add_collection(LineCollection(lines, colors=colors, linewidths=widths, zorder=1))
     signs = [Line2D([], [], color=color, linewidth=2, label=sign) for sign, color in SIGNS.items()]
-    place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2}
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "ncols": 2}
     axes.legend(handles=signs, frameon=False, fontsize="small", **place)
 
 
