@@ -105,9 +105,10 @@ def growth(states, run):
 
 def draw(path, figure, trained, run, apart):
     """The film: the fit, the losses, and how far roundings drift apart."""
-    from portable_nn.plotting import save_animation
+    from portable_nn.plotting import plot_history, save_animation
 
     x, targets, _ = text.begin(figure)
+    last = len(trained.losses)
     place = {"left": 0.05, "right": 0.985, "top": 0.86, "bottom": 0.13, "wspace": 0.24}
     place |= {"hspace": 0.7, "width_ratios": (1.2, 1), "height_ratios": (1.3, 1)}
 
@@ -116,12 +117,16 @@ def draw(path, figure, trained, run, apart):
         left, right, below = map(page.add_subplot, (grid[:, 0], grid[0, 1], grid[1, 1]))
         page.suptitle(f"{figure.problem}, {figure.hidden} hidden units: iteration {iteration}")
         draw_fit(left, x, targets, trained, iteration)
-        draw_losses(right, trained.losses, iteration)
-        right.plot(range(1, iteration + 1), run.losses[:iteration], "k:", label="the text's own")
+        both = {"this library": trained.losses, "the text's own": run.losses}
+        plot_history({who: values[:iteration] for who, values in both.items()}, *both, axes=right)
+        right.lines[0].set(color="red", linewidth=3)
+        right.lines[1].set(color="black", linestyle=":")
+        top = 1.05 * max(trained.losses)
+        right.set(title="Loss: sum of $(a - t)^2$", xlim=(0, last + 1), ylim=(0, top))
+        right.set(xlabel="iteration", ylabel="")
         right.legend(loc="upper right", fontsize="small")
         draw_growth(below, apart, iteration)
 
-    last = len(trained.losses)
     save_animation(path, draw_frame, sorted({*range(1, last, 3), last}))
 
 
@@ -134,15 +139,6 @@ def draw_fit(axes, x, targets, trained, iteration):
         axes.plot(GRID, part, "--", color=color, label=f"$a_{unit} w_{unit} + b$")
     axes.set(title="Data and prediction", xlabel="x", xlim=(-5, 5), ylim=(-2, 9))
     axes.legend(loc="upper center", ncols=3, fontsize="small")
-
-
-def draw_losses(axes, losses, iteration):
-    """The losses up to an iteration, of so many in the end."""
-    axes.plot(range(1, iteration + 1), losses[:iteration], "r-", linewidth=2, label="this library")
-    axes.plot([iteration], [losses[iteration - 1]], "ro")
-    axes.set(title="Loss function", xlabel="iteration", ylabel="sum of $(a - t)^2$")
-    axes.set(xlim=(0, len(losses) + 1), ylim=(0, 1.05 * max(losses)))
-    axes.grid(alpha=0.3)
 
 
 def draw_growth(axes, apart, iteration):
@@ -163,6 +159,8 @@ def report_parts(trained):
     total = contributions(last).sum(axis=1) - 2 * last["b_2"]
     apart = max(abs(total - trained.outputs[-1]))
     print(f"  the sum of the dashed lines, less 2 b_k, is the output within {apart:.1e}")
+    if not apart <= ONE_UPDATE:
+        raise SystemExit("these should agree")
 
 
 def report_growth(apart, epochs):

@@ -22,8 +22,8 @@ def main(backend=None, out=None, epochs=60):
     )
     networks, losses = [], []
     for epoch in range(epochs):
-        batches = step.batches(x, y, epoch)
-        losses.append(np.mean([float(step.step(batch)) for batch in batches]))
+        steps = [(float(step.step(batch)), batch.n) for batch in step.batches(x, y, epoch)]
+        losses.append(sum(loss * n for loss, n in steps) / len(x))  # the last batch is short
         networks.append(deepcopy(network))
     print(f"accuracy {network.score(x, y):.3f} on the {len(x)} points it has learned")
     if out:

@@ -5,6 +5,7 @@ Host side. Everything beyond this door trusts its callers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,7 @@ from portable_nn.arrays import brief, entries, numeric, read, unreadable, variab
 from portable_nn.backend import Backend, namespace_backend
 from portable_nn.errors import DataError, NetworkError, PortableNNError, ShapeError
 from portable_nn.runner import to_host
+from portable_nn.schedules import real
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -134,6 +136,15 @@ def flag(value: Any, name: str) -> None:
     """True or False."""
     if not isinstance(value, bool | np.bool_):
         raise DataError(f"{name} is True or False; got {brief(value)}.")
+
+
+def interval(given: Any, name: str) -> tuple[float, float]:
+    """Two finite numbers (low, high), low below high."""
+    pair = given if isinstance(given, tuple | list | np.ndarray) and len(given) == 2 else (0, 0)
+    low, high = map(real, pair)
+    if not -math.inf < low < high < math.inf:
+        raise DataError(f"{name} is (low, high), two numbers, low below high; got {brief(given)}.")
+    return low, high
 
 
 def seed(value: Any) -> None:

@@ -386,11 +386,14 @@ class Network:
 
     def _outputs(self, x: Any, backend: Where) -> HostArray:
         fitted, plan = self._known(), self.plan(mode="predict")
-        inputs, session = fitted.table(x, self.dtype), fitted.session
+        inputs = fitted.table(x, self.dtype)
+        return self._session(plan, backend).concatenate(plan, {"x": inputs})
+
+    def _session(self, plan: Plan, backend: Where) -> Session:
+        """Where the network lives, or a copy of what the plan needs on another backend."""
+        session = self._known().session
         place = session.backend if backend is None else get_backend(backend)
-        if place is not session.backend:
-            session = Session(place, self._values(place, plan))
-        return session.concatenate(plan, {"x": inputs})
+        return session if place is session.backend else Session(place, self._values(place, plan))
 
     def _predict(self, x: Any, backend: Where) -> HostArray:
         return self._known().targets.decode(self._outputs(x, backend))

@@ -5,7 +5,7 @@ Host side: data is cut into chunks here and sent to the device, outputs are fetc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,12 @@ class Rows:
     x: HostArray
     targets: HostArray
     weight: HostArray
+
+    def fed(self) -> dict[str, HostArray]:
+        """What a plan of a mode other than ``"train"`` is fed with, for all rows."""
+        scale = np.asarray(1.0 / self.weight.sum())
+        weight = self.weight[:, np.newaxis]
+        return {"x": self.x, "targets": self.targets, "weight": weight, "scale": scale}
 
     def on_device(self) -> Rows:
         """What is still needed on the host when the rest is on a device: the weights."""
@@ -90,26 +96,31 @@ class Session:
 
     def bind(self, plan: Plan, rows: Rows) -> None:
         """Put data on the device, for the plan to gather its batches from."""
-        columns = {"x": rows.x, "targets": rows.targets, "weight": rows.weight[:, np.newaxis]}
-        for name, values in columns.items():
-            self.state[f"data.{name}"] = self._put(plan, f"data.{name}", values)
+        for name, values in rows.fed().items():
+            if values.ndim:
+                self.state[f"data.{name}"] = self._put(plan, f"data.{name}", values)
         self.step.cache_clear()  # steps may have bound the arrays that were there before
 
     def _put(self, plan: Plan, name: str, values: HostArray) -> Array:
         kind = plan.buffers[name].dtype
         return self.backend.asarray(values, plan.dtype if kind == "float" else kind)
 
-    def outputs(self, plan: Plan, fed: Mapping[str, HostArray]) -> dict[str, list[HostArray]]:
-        """Run a plan over all rows in chunks: ``{role: [host array of each chunk]}``.
+    def chunks(self, plan: Plan, fed: Mapping[str, HostArray]) -> Iterator[dict[str, Array]]:
+        """What a plan is fed with, cut into ``CHUNK`` rows and put on the device.
 
-        0-d entries of ``fed`` go to every chunk, the others are cut into rows.
+        0-d entries go to every chunk.
         """
         total = max(len(values) for values in fed.values() if values.ndim)
-        found: dict[str, list[HostArray]] = {role: [] for role in plan.outputs}
         for first in range(0, total, CHUNK):
             chunk = {k: v[first : first + CHUNK] if v.ndim else v for k, v in fed.items()}
-            step = self.step(plan, min(CHUNK, total - first))
-            step.run({name: self._put(plan, name, values) for name, values in chunk.items()})
+            yield {name: self._put(plan, name, values) for name, values in chunk.items()}
+
+    def outputs(self, plan: Plan, fed: Mapping[str, HostArray]) -> dict[str, list[HostArray]]:
+        """Run a plan over all rows in chunks: ``{role: [host array of each chunk]}``."""
+        found: dict[str, list[HostArray]] = {role: [] for role in plan.outputs}
+        for chunk in self.chunks(plan, fed):
+            step = self.step(plan, chunk["x"].shape[0])
+            step.run(chunk)
             for role, name in plan.outputs.items():
                 found[role].append(self.backend.to_host(step.read(name)))
         return found
@@ -120,9 +131,7 @@ class Session:
 
     def evaluate(self, plan: Plan, rows: Rows) -> tuple[float, HostArray]:
         """Loss over all rows, and the outputs; ``plan`` is an evaluation plan."""
-        scale = np.asarray(1.0 / rows.weight.sum())
-        fed = {"x": rows.x, "targets": rows.targets, "weight": rows.weight[:, np.newaxis]}
-        found = self.outputs(plan, {**fed, "scale": scale})
+        found = self.outputs(plan, rows.fed())
         return float(np.sum(found["loss"], dtype=np.float64)), np.concatenate(found["output"])
 
 

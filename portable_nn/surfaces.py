@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +16,26 @@ import numpy as np
 
 from portable_nn import checks
 from portable_nn.arrays import brief
-from portable_nn.backend import Backend, Where, get_backend
+from portable_nn.backend import Where
 from portable_nn.errors import DataError, NetworkError
 from portable_nn.network import Network
 from portable_nn.plan import Plan
 from portable_nn.random import Draws
 from portable_nn.runner import trace
-from portable_nn.schedules import real
-from portable_nn.session import CHUNK, Rows
+from portable_nn.session import Rows, Session
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
-MEMORY = 1 << 17
-"""Numbers that the buffers of one part of a sweep may hold together: a core's cache or so."""
+MEMORY = 1 << 22
+"""Numbers that the buffers of one sweep may hold together."""
+
+
+ENTRY = re.compile(r"([^\[\s]+)\s*(?:\[(\s*\d+\s*(?:,\s*\d+\s*)*)\])?")
+NOT_FREE = (
+    "a kernel of this network computes something else for a population of networks than for each "
+    "alone: it has to count axes from the end and leave those in front of (rows, features) alone."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +99,8 @@ def loss_surface(
         no other. Without ``parameter_b``, only ``parameter_a`` moves. Without both, the
         network moves along two random directions that are scaled like its weights: for every
         unit, normal numbers with the norm of the weights that go into it (Li et al. 2018,
-        section 4; they leave biases where they are, here a bias vector counts as a unit).
+        section 4; they leave biases where they are, here a bias vector counts as a unit). A
+        unit with one weight moves along that weight in both.
     range_a, range_b
         ``(low, high)``, both included: values of the parameter, if None 5 to each side of where
         it is; or steps along the direction, if None -1 to 1, where 0 is the network.
@@ -117,97 +124,92 @@ def loss_surface(
     if not isinstance(network, Network):
         raise DataError(f"loss_surface takes a Network, then x and y; got {brief(network)}.")
     fitted, plan = network._known(), network.plan(mode="evaluate")
-    place = network.backend if backend is None else get_backend(backend)
+    session = network._session(plan, backend)
     checks.seed(seed)
+    if checks.count(points, "points") < 2:
+        raise DataError(f"points is 2 or more; got {points}.")
     table = fitted.table(x, network.dtype)
     targets = checks.targets(y, len(table), columns=table.shape[1])
     rows = fitted.rows(table, targets, network.dtype, sample_weight)
-    held = [buffer.name for buffer in plan.of_kind("parameter", "state")]
-    values = fitted.session.host_values(held)
-    if checks.count(points, "points") < 2:
-        raise DataError(f"points is 2 or more; got {points}.")
-    asked = [(parameter_a, range_a), (parameter_b, range_b)]
+    values = session.host_values(buffer.name for buffer in plan.of_kind("parameter", "state"))
+    grid = _Grid(plan, values, points)
     if parameter_a is None and parameter_b is None:
-        moved = [buffer.name for buffer in plan.of_kind("parameter")]
-        matter = {name: values[name] for name in moved}
-        axes = [_direction(k, matter, span, points, seed) for k, (_, span) in enumerate(asked)]
+        a, b = [grid.direction(k, span, seed) for k, span in enumerate((range_a, range_b))]
     elif parameter_a is None:
         raise NetworkError("parameter_b without parameter_a; one alone is parameter_a.")
     else:
-        axes = [_parameter(name, plan, values, span, points) for name, span in asked]
-        if axes[0].name == axes[1].name:
-            raise NetworkError(f"two parameters are wanted; got {axes[0].name} twice.")
-    sweep = _Sweep(plan, place, values, rows, axes)
-    a, b = axes
-    loss = sweep.losses(*[grid.ravel() for grid in np.meshgrid(a.values, b.values)])
-    here = float(sweep.losses(np.array([a.here]), np.array([b.here]))[0])
+        a, b = grid.parameter(parameter_a, range_a), grid.parameter(parameter_b, range_b)
+        if a.name == b.name:
+            raise NetworkError(f"two parameters are wanted; got {a.name} twice.")
+    sweep = _Sweep(plan, session, values, rows, [a, b])
+    loss = sweep.losses(*[every.ravel() for every in np.meshgrid(a.values, b.values)])
     loss = loss.reshape(len(b.values), len(a.values))
+    here = session.evaluate(plan, rows)[0]
+    sweep.check(here)
     return LossSurface(a.values, b.values, loss, (a.name, b.name), (a.here, b.here, here))
 
 
-def _span(given: Any, name: str, default: tuple[float, float], points: int) -> HostArray:
-    pair = default if given is None else given
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise DataError(f"the range of {name} is a pair (low, high); got {given!r:.60}.")
-    low, high = map(real, pair)
-    if not -math.inf < low < high < math.inf:
-        raise DataError(f"the range of {name} is (low, high), low below high; got {given!r:.60}.")
-    return np.linspace(low, high, points)
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """The axes of a network with these values, of so many points each."""
 
+    plan: Plan
+    values: Mapping[str, HostArray]
+    points: int
 
-def _parameter(
-    asked: str | None, plan: Plan, values: Mapping[str, HostArray], span: Any, points: int
-) -> _Axis:
-    """The axis of one number of a parameter."""
-    if asked is None:
-        if span is not None:
-            raise DataError("a range was given for a parameter that was not.")
-        return _Axis("", np.zeros(1), 0.0, {})
-    name, index = _entry(asked, plan, values)
-    direction = np.zeros(values[name].shape)
-    direction[index] = 1.0
-    here = float(values[name][index])
-    inside = f"[{', '.join(map(str, index))}]" if values[name].size > 1 else ""
-    near = (here - 5.0, here + 5.0)
-    title = name + inside
-    return _Axis(title, _span(span, title, near, points), here, {name: direction})
+    def _span(self, given: Any, name: str, default: tuple[float, float]) -> HostArray:
+        low, high = checks.interval(default if given is None else given, f"the range of {name}")
+        if max(-low, high) > 0.1 * float(np.finfo(self.plan.dtype).max):
+            raise DataError(f"the range of {name} goes beyond {self.plan.dtype}; got {given}.")
+        return np.linspace(low, high, self.points)
 
+    def parameter(self, asked: str | None, span: Any) -> _Axis:
+        """The axis of one number of a parameter."""
+        if asked is None:
+            if span is not None:
+                raise DataError("a range was given for a parameter that was not.")
+            return _Axis("", np.zeros(1), 0.0, {})
+        name, index = self._entry(asked)
+        value = self.values[name]
+        here, direction = float(value[index]), np.zeros(value.shape)
+        direction[index] = 1.0
+        title = name + (f"[{', '.join(map(str, index))}]" if value.size > 1 else "")
+        near = (here - 5.0, here + 5.0)
+        return _Axis(title, self._span(span, title, near), here, {name: direction})
 
-def _entry(asked: Any, plan: Plan, values: Mapping[str, HostArray]) -> tuple[str, tuple[int, ...]]:
-    """Name and index of ``"dense1.weight[0, 2]"``."""
-    names = [buffer.name for buffer in plan.of_kind("parameter")]
-    parts = re.fullmatch(r"([^\[]*)(?:\[([\d\s,]*)\])?", asked) if isinstance(asked, str) else None
-    if parts is None or parts[1] not in names:
-        shown = ", ".join(f"{name} {values[name].shape}" for name in names)
-        raise NetworkError(
-            f"one number of a parameter is 'dense1.weight[0, 2]', counted from 0; this network has "
-            f"{shown}; got {asked!r:.60}."
-        )
-    shape = values[parts[1]].shape
-    index = tuple(int(number) for number in re.findall(r"\d+", parts[2] or ""))
-    if parts[2] is None and values[parts[1]].size == 1:
-        index = (0,) * len(shape)
-    if len(index) != len(shape) or any(i >= size for i, size in zip(index, shape, strict=True)):
-        last = ", ".join(str(size - 1) for size in shape)
-        raise NetworkError(
-            f"{parts[1]} is {shape}: its numbers are {parts[1]}[{', '.join('0' for _ in shape)}] "
-            f"to {parts[1]}[{last}]; got {asked!r:.60}."
-        )
-    return parts[1], index
+    def _entry(self, asked: Any) -> tuple[str, tuple[int, ...]]:
+        """Name and index of ``"dense1.weight[0, 2]"``."""
+        shapes = {b.name: self.values[b.name].shape for b in self.plan.of_kind("parameter")}
+        found = ENTRY.fullmatch(asked) if isinstance(asked, str) else None
+        if found is None or found[1] not in shapes:
+            known = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise NetworkError(
+                f"one number of a parameter is 'dense1.weight[0, 2]', counted from 0; this network "
+                f"has {known}; got {asked!r:.60}."
+            )
+        name, shape = found[1], shapes[found[1]]
+        index = tuple(int(number) for number in re.findall(r"\d+", found[2] or ""))
+        if found[2] is None and math.prod(shape) == 1:
+            index = (0,) * len(shape)
+        if len(index) != len(shape) or any(i >= n for i, n in zip(index, shape, strict=True)):
+            first, last = ", ".join("0" for _ in shape), ", ".join(str(n - 1) for n in shape)
+            raise NetworkError(
+                f"{name} is {shape}: its numbers are {name}[{first}] to {name}[{last}]; got "
+                f"{asked!r:.60}."
+            )
+        return name, index
 
-
-def _direction(
-    number: int, values: Mapping[str, HostArray], span: Any, points: int, seed: int
-) -> _Axis:
-    """The axis of a random direction."""
-    direction = {}
-    for stream, (name, value) in enumerate(values.items()):
-        draw = Draws(seed, "direction", stream, number).normal(value.shape)
-        inputs = -2 if value.ndim > 1 else -1
-        norm, drawn = [np.linalg.norm(v, axis=inputs, keepdims=True) for v in (value, draw)]
-        direction[name] = draw * (norm / drawn)
-    title = f"direction {number + 1}"
-    return _Axis(title, _span(span, title, (-1.0, 1.0), points), 0.0, direction)
+    def direction(self, number: int, span: Any, seed: int) -> _Axis:
+        """The axis of a random direction."""
+        direction = {}
+        for stream, buffer in enumerate(self.plan.of_kind("parameter")):
+            value = self.values[buffer.name]
+            draw = Draws(seed, "direction", stream, number).normal(value.shape)
+            inputs = -2 if value.ndim > 1 else -1
+            norm, drawn = [np.linalg.norm(v, axis=inputs, keepdims=True) for v in (value, draw)]
+            direction[buffer.name] = draw * (norm / drawn)
+        title = f"direction {number + 1}"
+        return _Axis(title, self._span(span, title, (-1.0, 1.0)), 0.0, direction)
 
 
 class _Sweep:
@@ -216,12 +218,12 @@ class _Sweep:
     def __init__(
         self,
         plan: Plan,
-        place: Backend,
+        session: Session,
         values: Mapping[str, HostArray],
         rows: Rows,
         axes: list[_Axis],
     ) -> None:
-        self._plan, self._place, self._axes = plan, place, axes
+        self._plan, self._backend, self._axes = plan, session.backend, axes
         moved = {name for axis in axes for name in axis.direction}
         self._still = {name: self._put(v) for name, v in values.items() if name not in moved}
         # Where both axes are at 0: an axis of one number sets it, so that no value is rounded.
@@ -233,28 +235,21 @@ class _Sweep:
         self._directions = [
             {name: self._put(value) for name, value in axis.direction.items()} for axis in axes
         ]
-        self._fed = list(self._cut(rows))
-        buffers = [b.bound({"n": min(CHUNK, len(rows.x))}) for b in plan.of_kind("value")]
-        sizes = [math.prod(shape) for shape in [*buffers, *[v.shape for v in origin.values()]]]
-        self._at_once = max(1, MEMORY // sum(sizes))
+        self._fed = list(session.chunks(plan, rows.fed()))
+        n = max(chunk["x"].shape[0] for chunk in self._fed)
+        buffers = [math.prod(buffer.bound({"n": n})) for buffer in plan.of_kind("value")]
+        self._at_once = max(1, MEMORY // (sum(buffers) + sum(v.size for v in origin.values())))
 
-    def _put(self, value: Any, dtype: str = "float") -> Any:
-        return self._place.asarray(value, self._plan.dtype if dtype == "float" else dtype)
-
-    def _cut(self, rows: Rows) -> Iterator[dict[str, Any]]:
-        """What the plan is fed with, ``CHUNK`` rows at a time."""
-        scale = self._put(1.0 / rows.weight.sum())
-        columns = {"x": rows.x, "targets": rows.targets, "weight": rows.weight[:, np.newaxis]}
-        for first in range(0, len(rows.x), CHUNK):
-            cut = {name: values[first : first + CHUNK] for name, values in columns.items()}
-            kinds = {name: self._plan.buffers[name].dtype for name in cut}
-            yield {name: self._put(v, kinds[name]) for name, v in cut.items()} | {"scale": scale}
+    def _put(self, value: Any) -> Any:
+        return self._backend.asarray(value, self._plan.dtype)
 
     def losses(self, *points: HostArray) -> HostArray:
         """Loss (p,) at p points, given as their coordinates (p,) on each axis."""
         size = self._at_once
         parts = range(0, len(points[0]), size)
-        return np.concatenate([self._part(*[v[k : k + size] for v in points]) for k in parts])
+        with np.errstate(all="ignore"):  # far from the data a loss may be infinite
+            found = [self._part(*[values[k : k + size] for values in points]) for k in parts]
+        return np.concatenate(found)
 
     def _part(self, *points: HostArray) -> HostArray:
         population = dict(self._origin)
@@ -265,13 +260,15 @@ class _Sweep:
         total = np.zeros(len(points[0]))
         for fed in self._fed:
             arrays = {**self._still, **population, **fed}
-            with np.errstate(all="ignore"):  # far from the data a loss may be infinite
-                found = trace(self._plan, "gradient", self._place.xp, arrays)
-            loss = self._place.to_host(found[self._plan.outputs["loss"]])
+            found = trace(self._plan, "gradient", self._backend.xp, arrays)
+            loss = self._backend.to_host(found[self._plan.outputs["loss"]])
             if loss.shape != total.shape:
-                raise NetworkError(
-                    f"{len(total)} networks at once gave losses {loss.shape}: a kernel of this "
-                    f"network does not let an axis in front of (rows, features) pass."
-                )
+                raise NetworkError(NOT_FREE)
             total += loss
         return total
+
+    def check(self, here: float) -> None:
+        """Compare the loss of the network itself with its loss as one of a population."""
+        (swept,) = self.losses(*[np.array([axis.here]) for axis in self._axes])
+        if math.isfinite(here) and not math.isclose(swept, here, rel_tol=1e-3, abs_tol=1e-6):
+            raise NetworkError(NOT_FREE)

@@ -11,6 +11,8 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave GPU mem
 import pytest
 import ways
 
+from portable_nn import get_backend
+
 
 def pytest_configure(config):
     ways.required()  # complain about a misspelt way now, not never
@@ -20,6 +22,19 @@ def pytest_configure(config):
 def backend(request):
     """Each way of running a plan; see ``ways.py``."""
     return ways.open_way(request.param)
+
+
+@pytest.fixture
+def alone(backend, monkeypatch):
+    """Each way, where no plan may start on the NumPy backend beside it."""
+    numpy = type(get_backend("numpy"))
+
+    def refuse(*arguments):
+        pytest.fail(f"a plan of {backend!r} started on NumPy", pytrace=False)
+
+    if not isinstance(backend, numpy):
+        monkeypatch.setattr(numpy, "start", refuse)
+    return backend
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,5 +1,6 @@
 """Every example runs as it stands, and the gallery shows what each of them draws."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -69,6 +70,33 @@ def test_the_command_of_the_gallery_draws_what_is_shown(command, tmp_path):
     run(name, *words, cwd=tmp_path)
     wanted = {(FOLDER / shown).relative_to(fresh.ROOT / folder) for shown in SHOWN[command]}
     assert {path.relative_to(tmp_path) for path in tmp_path.iterdir()} == wanted
+
+
+@pytest.mark.parametrize("name", ["loss_surface", "ring"])
+def test_scripts_of_no_tutorial_on_every_way(name, alone, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(FOLDER)
+    script = importlib.import_module(name)
+    script.main(backend=alone, epochs=2)
+    words = {"loss_surface": "441 networks on 1438 rows", "ring": "450 points"}
+    assert words[name] in capsys.readouterr().out
+
+
+def test_the_losses_of_the_ring_are_those_of_a_fit(monkeypatch, tmp_path):
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(FOLDER)
+    ring = importlib.import_module("ring")
+    given = []
+    monkeypatch.setattr(
+        "portable_nn.plotting.animate_decision_boundary", lambda *a: given.append(a)
+    )
+    ring.main(out=tmp_path, epochs=3)
+    ((_, networks, x, y, losses),) = given
+    network = pnn.Network(networks[0].layers)
+    adam = pnn.Adam(1e-2)
+    options = {"optimizer": adam, "epochs": 3, "batch_size": 32, "progress": False}
+    network.fit(x, y, loss="binary_cross_entropy", **options)
+    assert losses == pytest.approx(network.history["loss"], rel=1e-6)
+    assert len({float(copy.outputs(x[:1])[0, 0]) for copy in networks}) == 3  # each of its epoch
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import importlib
 import re
 import sys
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import fresh
@@ -220,9 +221,9 @@ def test_every_script_is_tested_here():
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_script_on_every_way(name, load, backend, capsys):
+def test_every_script_on_every_way(name, load, alone, capsys):
     comparisons, trainings, wanted = SCRIPTS[name]
-    run(load(name), backend=backend)
+    run(load(name), backend=alone)
     printed = capsys.readouterr().out
     apart = re.findall(r"largest difference of \d+ numbers: (\S+)", printed)
     assert len(apart) == comparisons
@@ -247,3 +248,14 @@ def test_pictures(name, load, tmp_path):
 def test_one_figure_alone(load, capsys):
     load("gentle_8_12_classification").main(backend="numpy", epochs=2, figure=9)
     assert re.findall(r"^Figure (\d+)", capsys.readouterr().out, re.MULTILINE) == ["9"]
+
+
+def test_each_frame_has_the_network_of_its_iteration(load, tmp_path, monkeypatch):
+    plotting = pytest.importorskip("portable_nn.plotting")
+    films = []
+    monkeypatch.setattr(plotting, "animate_decision_boundary", lambda *a, **b: films.append(a))
+    load("gentle_8_12_classification").main(out=tmp_path, epochs=3, figure=11)
+    ((path, networks, *_, losses),) = films
+    assert (path, len(losses)) == (tmp_path / "gentle_figure_11.gif", 3)
+    weights = [network.parameters["dense1.weight"] for network in networks]
+    assert all(abs(a - b).max() > 1e-3 for a, b in pairwise(weights))

@@ -62,13 +62,13 @@ def test_every_script_is_tested_here():
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_by_hand_and_by_the_plan(name, backend, load, monkeypatch, capsys, tmp_path):
+def test_by_hand_and_by_the_plan(name, alone, load, monkeypatch, capsys, tmp_path):
     """On every way, without matplotlib, and without a file written."""
     script, (comparisons, texts) = load(name), EXPECTED[name]
     for module in ("matplotlib", "portable_nn.plotting"):
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.chdir(tmp_path)
-    run(script, backend=backend)
+    run(script, backend=alone)
     printed = capsys.readouterr().out
     assert len(differences(printed)) == comparisons
     assert (

@@ -127,8 +127,8 @@ def test_the_forward_pass_adds_up(example, capsys):
     assert p > 0.99
 
 
-def test_the_script_on_every_backend(backend, example, capsys):
-    example.main(backend=backend, epochs=2)
+def test_the_script_on_every_backend(alone, example, capsys):
+    example.main(backend=alone, epochs=2)
     apart = re.search(r"over 2 epochs: (\S+)", capsys.readouterr().out)[1]
     assert float(apart) < 1e-15
 

@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from ways import assert_lives
 
 import portable_nn as pnn
-from portable_nn import kernels, losses, surfaces
+from portable_nn import kernels, losses, session, surfaces
+from portable_nn.activations import Activation
+from portable_nn.random import Draws
+from portable_nn.runner import trace
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 3))
@@ -124,11 +128,14 @@ def test_random_directions(backend):
 
 def test_a_direction_has_for_each_unit_the_norm_of_its_weights(network):
     values = network.parameters
-    first, second = (surfaces._direction(k, values, None, 2, seed=0).direction for k in (0, 1))
-    for name, value in values.items():
-        norms = np.linalg.norm(value, axis=0), np.linalg.norm(first[name], axis=0)
-        np.testing.assert_allclose(*norms, rtol=1e-12)
-        assert not np.allclose(first[name], second[name])
+    grid = surfaces._Grid(network.plan(mode="evaluate"), values, 2)
+    for number in (0, 1):
+        found = grid.direction(number, None, seed=5).direction
+        assert list(found) == list(values)
+        for stream, (name, value) in enumerate(values.items()):
+            draw = Draws(5, "direction", stream, number).normal(value.shape)
+            wanted = draw * np.linalg.norm(value, axis=0) / np.linalg.norm(draw, axis=0)
+            np.testing.assert_allclose(found[name], wanted, rtol=1e-12)
 
 
 def test_parameters_that_are_zero_stay_where_they_are():
@@ -140,7 +147,7 @@ def test_parameters_that_are_zero_stay_where_they_are():
 
 
 def test_labels_in_more_rows_than_are_taken_at_once(monkeypatch):
-    monkeypatch.setattr(surfaces, "CHUNK", 7)
+    monkeypatch.setattr(session, "CHUNK", 7)
     network = fitted(pnn.mlp([4], outputs=3), X, LABELS, "float32", loss="cross_entropy")
     names, far = ("dense2.bias[2]", "dense1.weight[0, 0]"), (90, 100)
     surface = pnn.loss_surface(network, X, LABELS, *names, range_a=far)
@@ -155,19 +162,69 @@ def test_labels_in_more_rows_than_are_taken_at_once(monkeypatch):
     assert slope == pytest.approx(np.full(41, np.mean(network.classes[2] != LABELS)), rel=1e-3)
 
 
-def test_on_another_backend_than_the_one_it_was_trained_on(network, backend):
-    ways = ("dense1.bias[1]", "dense2.bias[0]")
-    found = pnn.loss_surface(network, X, NUMBERS, *ways, points=3, backend=backend)
-    wanted = pnn.loss_surface(network, X, NUMBERS, *ways, points=3)
+@pytest.fixture
+def swept(monkeypatch):
+    """The namespace, and how many networks at once, of each sweep."""
+    seen = []
+
+    def look(plan, section, xp, arrays):
+        found = trace(plan, section, xp, arrays)
+        seen.append((xp, found[plan.outputs["loss"]]))
+        return found
+
+    monkeypatch.setattr(surfaces, "trace", look)
+    return seen
+
+
+def test_on_another_backend_than_the_one_it_was_trained_on(network, backend, swept):
+    names = ("dense1.bias[1]", "dense2.bias[0]")
+    found = pnn.loss_surface(network, X, NUMBERS, *names, points=3, backend=backend)
+    for xp, loss in swept:
+        assert xp is backend.xp
+        assert_lives(loss, backend, "float64", loss.shape)
+    wanted = pnn.loss_surface(network, X, NUMBERS, *names, points=3)
     np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-12)
     assert network.backend.name == "numpy"
 
 
-def test_standardized_data_gives_the_loss_of_the_history():
-    options = {"loss": "mean_squared_error", "standardize": True, "batch_size": None}
-    network = fitted(pnn.mlp([4], outputs=2), X, 100 * NUMBERS, **options)
-    here = pnn.loss_surface(network, X, 100 * NUMBERS, points=2).here[2]
-    assert 0.5 * network.history["loss"][-1] < here < network.history["loss"][-1]
+def test_many_networks_are_computed_at_once(swept):
+    """All there are, if the data is small; of digits some tens."""
+    x, y = RNG.normal(size=(1438, 64)), RNG.integers(0, 10, 1438)
+    network = fitted(pnn.mlp([64], outputs=10), x, y, "float32", loss="cross_entropy")
+    pnn.loss_surface(network, x, y, points=10)
+    sizes = [loss.shape[0] for _, loss in swept]
+    assert sum(sizes) == 2 * (100 + 1)  # two chunks of rows; and the network itself
+    assert max(sizes) > 20
+    swept.clear()
+    pnn.loss_surface(network, x[:20], y[:20], "dense2.bias[0]", "dense2.bias[1]", points=10)
+    assert [loss.shape[0] for _, loss in swept] == [100, 1]
+
+
+def test_a_surface_between_gradient_and_update_changes_nothing():
+    def train(look):
+        network = pnn.Network(pnn.mlp([4], outputs=2), dtype="float64")
+        step = network.start(loss="mean_squared_error", optimizer="adam", batch_size=10)
+        for batch in step.batches(X, NUMBERS, epoch=0):
+            step.gradient(batch)
+            look(network)
+            step.update()
+        return network.parameters
+
+    plain = train(lambda network: None)
+    watched = train(lambda network: pnn.loss_surface(network, X, NUMBERS, points=2))
+    for name, values in plain.items():
+        assert np.array_equal(watched[name], values)
+
+
+def test_the_loss_is_of_standardized_data():
+    y = 100 * NUMBERS + 7
+    options = {"loss": "mean_squared_error", "standardize": True}
+    network = fitted(pnn.mlp([4], outputs=2, activation="tanh"), 3 * X + 1, y, **options)
+    x, numbers = [(v - v.mean(axis=0)) / v.std(axis=0) for v in (X, NUMBERS)]
+    wanted = squared(x, numbers, network.parameters)
+    surface = pnn.loss_surface(network, 3 * X + 1, y, "dense1.bias[0]", points=3)
+    assert surface.here[2] == pytest.approx(wanted, rel=1e-9)
+    assert surface.loss[0, 1] == pytest.approx(wanted, rel=1e-9)
 
 
 def test_a_loss_that_overflows_is_infinite(network):
@@ -188,9 +245,27 @@ class TotalError(losses.Loss):
     kernel = total_error
 
 
-def test_a_kernel_that_does_not_let_a_population_pass_is_an_error():
-    network = fitted([pnn.Dense(2)], X, NUMBERS, loss=TotalError())
-    with pytest.raises(pnn.NetworkError, match="an axis in front of"):
+def from_the_front(axis):
+    """A layer that subtracts the mean along an axis, counted from the front."""
+
+    @kernels.elementwise(backward=kernels.from_output(kernels.multiply))
+    def centre(xp, z):
+        return z - xp.mean(z, axis=axis, keepdims=True)
+
+    return type("Centre", (Activation,), {"kernel": centre})()
+
+
+@pytest.mark.parametrize(
+    ("layers", "loss"),
+    [
+        ([pnn.Dense(2)], TotalError()),
+        ([pnn.Dense(2), from_the_front(0)], "mean_squared_error"),
+        ([pnn.Dense(2), from_the_front(1)], "mean_squared_error"),
+    ],
+)
+def test_a_kernel_that_does_not_let_a_population_pass_is_an_error(layers, loss):
+    network = fitted(layers, X, NUMBERS, loss=loss)
+    with pytest.raises(pnn.NetworkError, match="count axes from the end"):
         pnn.loss_surface(network, X, NUMBERS, "dense1.bias[0]")
 
 
@@ -210,9 +285,15 @@ def test_a_kernel_that_does_not_let_a_population_pass_is_an_error():
         (["dense2.bias[2]"], {}, pnn.NetworkError, r"\[0\] to dense2\.bias\[1\]"),
         ([("dense1.weight", (0, 0))], {}, pnn.NetworkError, "one number of a parameter"),
         (["dense2.bias[0]", "dense2.bias[0]"], {}, pnn.NetworkError, "twice"),
+        (["dense2.bias[0]", "dense2.bias[ 0 ]"], {}, pnn.NetworkError, "twice"),
+        (["dense1.weight[0 1]"], {}, pnn.NetworkError, "one number of a parameter"),
+        (["dense1.weight[0,,1]"], {}, pnn.NetworkError, "one number of a parameter"),
+        (["dense2.bias[0]"], {"range_a": (-np.inf, 1)}, pnn.DataError, "low below high"),
+        (["dense2.bias[0]"], {"range_a": (-1.7e308, 1.7e308)}, pnn.DataError, "beyond float64"),
+        ([], {"range_a": (0, 1e308)}, pnn.DataError, "direction 1 goes beyond"),
         (["dense2.bias[0]"], {"range_a": (1, 1)}, pnn.DataError, "low below high"),
         (["dense2.bias[0]"], {"range_a": (0, np.inf)}, pnn.DataError, "low below high"),
-        (["dense2.bias[0]"], {"range_a": 3}, pnn.DataError, "a pair"),
+        (["dense2.bias[0]"], {"range_a": 3}, pnn.DataError, "low below high"),
         (["dense2.bias[0]"], {"range_b": (0, 1)}, pnn.DataError, "parameter that was not"),
         ([None, "dense2.bias[0]"], {}, pnn.NetworkError, "parameter_b without parameter_a"),
         ([], {"range_a": ("a", 1)}, pnn.DataError, "low below high"),

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from portable_nn.arrays import brief
 from portable_nn.errors import DataError
 from portable_nn.network import Network
-from portable_nn.schedules import real
 
 
 def missing(error: ImportError) -> ImportError:
@@ -46,12 +43,3 @@ def fitted(given: Any) -> Network:
         raise DataError(f"a network is a Network; got {brief(given)}.")
     _ = given.parameters  # or its error
     return given
-
-
-def interval(given: Any, name: str) -> tuple[float, float]:
-    """Two numbers (low, high)."""
-    pair = given if isinstance(given, tuple | list | np.ndarray) and len(given) == 2 else (0, 0)
-    low, high = map(real, pair)
-    if not (np.isfinite([low, high]).all() and low < high):
-        raise DataError(f"{name} is (low, high), two numbers, low below high; got {brief(given)}.")
-    return low, high

@@ -10,7 +10,7 @@ from portable_nn import checks
 from portable_nn.arrays import brief
 from portable_nn.errors import DataError, ShapeError
 from portable_nn.network import Network
-from portable_nn.plotting._axes import fitted, interval, open_axes
+from portable_nn.plotting._axes import fitted, open_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +87,7 @@ def _around(rows: HostArray) -> Limits:
 def _limits(given: Any) -> Limits:
     if not isinstance(given, tuple | list | np.ndarray) or len(given) != 2:
         raise DataError(f"limits are ((low, high), (low, high)); got {brief(given)}.")
-    return interval(given[0], "limits[0]"), interval(given[1], "limits[1]")
+    return checks.interval(given[0], "limits[0]"), checks.interval(given[1], "limits[1]")
 
 
 # -- classes and outputs -------------------------------------------------------------------

@@ -14,7 +14,7 @@ from portable_nn.layers import Dense, Layer
 from portable_nn.losses import Loss
 from portable_nn.network import Network
 from portable_nn.plan import Draw, Plan
-from portable_nn.plotting._axes import interval, open_axes
+from portable_nn.plotting._axes import open_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +95,7 @@ def plot_activations(
         If one is no layer, or does more than to give each ``z`` its value: ``Softmax()``.
     """
     checks.flag(derivative, "derivative")
-    z = np.linspace(*interval((low, high), "the range of z"), 401)
+    z = np.linspace(*checks.interval((low, high), "the range of z"), 401)
     if not activations:
         raise NetworkError("name activations, for example Tanh(); got none.")
     curves = [_unit(activation, z)[bool(derivative)] for activation in activations]
