@@ -1,4 +1,4 @@
-"""The loss around a trained network, in two random directions: 441 networks in one sweep.
+"""The loss around a trained network, in two random directions: 441 networks, many at a time.
 
 python examples/loss_surface.py [--backend cupy] [--out FOLDER]      the picture is loss_surface.png
 """
