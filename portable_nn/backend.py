@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from portable_nn.errors import BackendError
 from portable_nn.plan import Plan
-from portable_nn.runner import Reference
+from portable_nn.runner import Reference, Watch
 from portable_nn.typing import Array, Namespace
 
 if TYPE_CHECKING:
@@ -61,8 +61,14 @@ class Backend(Protocol):
     def to_host(self, array: Any) -> HostArray:
         """Copy a backend array to host memory."""
 
-    def start(self, plan: Plan, state: MutableMapping[str, Any], n: int) -> Step:
-        """Bind a plan to state, and to ``n`` rows a step."""
+    def start(
+        self, plan: Plan, state: MutableMapping[str, Any], n: int, watch: Watch | None = None
+    ) -> Step:
+        """Bind a plan to state, and to ``n`` rows a step.
+
+        With a ``watch`` the step shows it every call as it runs it; a backend whose steps
+        cannot be looked into raises ``BackendError``.
+        """
 
     def synchronize(self) -> None:
         """Wait for all work queued so far."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import math
 import os
 import sys
@@ -18,6 +19,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from portable_nn import __version__, checks
+from portable_nn.activations import ACTIVATIONS
 from portable_nn.backend import Backend, backend_names, get_backend
 from portable_nn.datasets import load_digits, split
 from portable_nn.errors import (
@@ -31,14 +33,19 @@ from portable_nn.errors import (
 from portable_nn.layers import mlp
 from portable_nn.network import DTYPES, MODES, Network
 from portable_nn.optimizers import Adam
+from portable_nn.parity import check_training
+from portable_nn.progress import Progress
 from portable_nn.reading import read_csv, read_npz
 from portable_nn.saved import load
-from portable_nn.settings import COUNT, RATE, SEED, SIZES, read_settings
+from portable_nn.settings import COUNT, RATE, SEED, SIZES, Kind, read_settings
 from portable_nn.tables import Columns, Table, target_values
 from portable_nn.tasks import TASKS, Task, task_of
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
+
+
+Command = Callable[[argparse.Namespace], int | None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parsed(sys.argv[1:] if argv is None else argv)
     try:
-        arguments.command(arguments)
+        status: int = arguments.command(arguments) or 0
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output, head say, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
@@ -64,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _stopped(f"{error}; PYTHONIOENCODING=utf-8 may help", 1)
     except KeyboardInterrupt as error:
         return _stopped(f"interrupted{error}", 130)
-    return 0
+    return status
 
 
 def _stopped(why: str, status: int) -> int:
@@ -245,6 +252,38 @@ def plan(arguments: argparse.Namespace) -> None:
     print(load(arguments.model, backend="numpy").plan(mode=arguments.mode))
 
 
+def parity(arguments: argparse.Namespace) -> int:
+    """Train on digits on each backend; print where it departs from the formulas. 1 if one does."""
+    x, y = load_digits()
+    layers = mlp(arguments.hidden, outputs=10, activation=arguments.activation)
+    steps = arguments.steps
+    reports = []
+    for name, dtype in arguments.backends:
+        with Progress(1, steps, show=not arguments.quiet) as bar:
+            reports.append(
+                check_training(
+                    layers, x, y, loss="cross_entropy", backend=name, dtype=dtype, steps=steps,
+                    batch_size=arguments.batch_size, seed=arguments.seed, progress=bar.step,
+                )
+            )  # fmt: skip
+        print(json.dumps(reports[-1].to_dict()) if arguments.json else f"{reports[-1]}\n")
+    return 0 if all(report.ok for report in reports) else 1
+
+
+def _backend_and_dtype(text: str) -> tuple[str, str]:
+    """``("torch:cuda:0", "float64")`` of ``"torch:cuda:0:float64"``; float32 if it says nothing."""
+    name, _, dtype = text.rpartition(":")
+    return (name, dtype) if dtype in DTYPES and name else (text, DTYPES[0])
+
+
+BACKENDS = Kind(
+    "names of backends, separated by commas",
+    (str,),
+    lambda text: [_backend_and_dtype(name) for name in text.split(",")],
+    lambda names: all(name for name, _ in names),
+)
+
+
 # -- arguments -------------------------------------------------------------------------------
 
 
@@ -270,7 +309,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"portable-nn {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(command: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    def add(
+        command: Callable[[argparse.Namespace], int | None], text: str
+    ) -> argparse.ArgumentParser:
         made = commands.add_parser(command.__name__, help=text, description=text)
         made.set_defaults(command=command, fail=made.error)
         return made
@@ -284,7 +325,25 @@ def _parser() -> argparse.ArgumentParser:
     planning = add(plan, "print the plan of a saved network: the kernel calls of one step")
     planning.add_argument("model", help="a file that train --out, or Network.save, wrote")
     planning.add_argument("--mode", choices=MODES, default=MODES[0], help="(%(default)s)")
+    _add_parity(add(parity, "train on each backend and compare every kernel call with its formula"))
     return parser
+
+
+def _add_parity(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    names = "with commas between; numpy:float64, torch:cuda:0, ... (%(default)s)"
+    add("--backends", type=BACKENDS, default="numpy", metavar="NAMES", help=names)
+    add(
+        "--steps", type=COUNT, default=200, help="updates, some of which are compared (%(default)s)"
+    )
+    add(
+        "--hidden", type=SIZES, default="64,64", metavar="SIZES", help="hidden layers (%(default)s)"
+    )
+    add("--activation", choices=sorted(ACTIVATIONS), default="relu", help="(%(default)s)")
+    add("--batch-size", type=COUNT, default=128, help="rows an update (%(default)s)")
+    add("--seed", type=SEED, default=0, help="of initial weights and order (%(default)s)")
+    add("--json", action="store_true", help="a line of JSON for each backend")
+    add("--quiet", action="store_true", help="no progress on standard error")
 
 
 BACKEND = "numpy, cupy, auto, torch, jax, cupy:1, ... (else $PORTABLE_NN_BACKEND, else numpy)"

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from portable_nn.errors import BackendError, NetworkError, ShapeError
+from portable_nn.kernels import Call
 from portable_nn.plan import Plan
 from portable_nn.typing import Array, Namespace, Shape
 
@@ -23,11 +24,29 @@ Arrays = Mapping[str, Any]
 Section = Callable[[Arrays], dict[str, Any]]
 
 
-def trace(plan: Plan, section: str, xp: Namespace, arrays: Arrays) -> dict[str, Any]:
+class Watch(Protocol):
+    """Looks on while a step runs, call by call.
+
+    ``calls`` is one call, or several that the backend runs as one: then each array is flat
+    and holds theirs, one after another. The arrays are the backend's own, to be copied.
+    """
+
+    def before(self, calls: Sequence[Call], inputs: Sequence[Any]) -> None:
+        """Called when ``calls`` are to run on ``inputs``."""
+
+    def after(self, calls: Sequence[Call], outputs: Sequence[Any]) -> None:
+        """Called when they have run."""
+
+
+def trace(
+    plan: Plan, section: str, xp: Namespace, arrays: Arrays, watch: Watch | None = None
+) -> dict[str, Any]:
     """Run the calls of a section through their meanings; returns every buffer by name."""
     arrays, float_dtype = dict(arrays), getattr(xp, plan.dtype)
     for call in plan.section(section):
         inputs = [arrays[name] for name in call.inputs]
+        if watch is not None:
+            watch.before((call,), inputs)
         outputs = call.kernel.meaning(xp, *inputs, **call.attributes)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         for name, array in zip(call.outputs, outputs, strict=True):
@@ -36,6 +55,8 @@ def trace(plan: Plan, section: str, xp: Namespace, arrays: Arrays) -> dict[str, 
             if not (same_type and _fits(array.shape, buffer.shape)):
                 raise as_declared(call.kernel.name, array, plan.dtype, buffer.shape)
             arrays[name] = array
+        if watch is not None:
+            watch.after((call,), outputs)
     return arrays
 
 
@@ -56,13 +77,15 @@ def as_declared(kernel: str, array: Any, dtype: str, shape: Shape) -> NetworkErr
     )
 
 
-def run(plan: Plan, section: str, xp: Namespace, arrays: Arrays) -> dict[str, Any]:
+def run(
+    plan: Plan, section: str, xp: Namespace, arrays: Arrays, watch: Watch | None = None
+) -> dict[str, Any]:
     """Run a section: ``arrays`` holds what it ``reads``; returns what outlives it.
 
     That is: the values somebody keeps, and the new value of each parameter and state that
     the section carries. A pure function; nothing in ``arrays`` is changed.
     """
-    after = trace(plan, section, xp, arrays)
+    after = trace(plan, section, xp, arrays, watch)
     kept = {name: after[name] for name in plan.kept if name in after}
     return kept | {name: after[value] for name, value in plan.carry.get(section, {}).items()}
 
@@ -125,9 +148,9 @@ class Reference:
         name: str,
         xp: Namespace,
         device: Any = None,
-        compile: Callable[[Section], Section] = lambda section: section,
+        compile: Callable[[Section], Section] | None = None,
     ) -> None:
-        if not (hasattr(xp, "__array_namespace_info__") and callable(compile)):
+        if not (hasattr(xp, "__array_namespace_info__") and (compile is None or callable(compile))):
             raise BackendError(
                 f"Reference takes an array API namespace (2024.12 or later), such as jax.numpy or "
                 f"array_api_compat.torch, and a function as compile; got {xp!r:.60} and "
@@ -167,12 +190,23 @@ class Reference:
         """A copy in host memory, of the same dtype. Waits until the value is there."""
         return to_host(array)
 
-    def start(self, plan: Plan, state: MutableMapping[str, Any], n: int) -> ReferenceStep:
+    def start(
+        self, plan: Plan, state: MutableMapping[str, Any], n: int, watch: Watch | None = None
+    ) -> ReferenceStep:
         """Bind a plan to ``state``; the meanings take their sizes from the arrays, not ``n``."""
-        return ReferenceStep(plan, self.xp, state, self._sections(plan))
+        if watch is None:
+            return ReferenceStep(plan, self.xp, state, self._sections(plan))
+        if self._compile is not None:
+            raise BackendError(f"{self.name} compiles whole sections, which cannot be watched.")
+        sections = {name: partial(run, plan, name, self.xp, watch=watch) for name in plan.sections}
+        return ReferenceStep(plan, self.xp, state, sections)
 
     def _compiled(self, plan: Plan) -> dict[str, Section]:
-        return {name: self._compile(partial(run, plan, name, self.xp)) for name in plan.sections}
+        sections: dict[str, Section]
+        sections = {name: partial(run, plan, name, self.xp) for name in plan.sections}
+        if self._compile is None:
+            return sections
+        return {name: self._compile(section) for name, section in sections.items()}
 
     def synchronize(self) -> None:
         """Wait for the work queued so far: device queues are worked off in order."""

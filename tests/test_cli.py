@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 import re
 import signal
 import sys
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
+from portable_nn import kernels
 from portable_nn.backend import LIBRARIES
 from portable_nn.cli import main
 from portable_nn.datasets import load_digits, split
 from portable_nn.reading import read_csv
+from portable_nn_numpy.lowering import LOWERINGS
 
 REPORT = re.compile(
     r"digits: 1797 rows, 64 inputs, 10 classes\n"
@@ -662,3 +665,44 @@ def test_ctrl_c_saves_what_there_is(folder):
     )
     x, y = load_digits()
     assert pnn.load(folder / "stopped.safetensors").score(x, y) > 0.5
+
+
+# -- parity --------------------------------------------------------------------------------
+
+
+def test_parity_of_backends_that_are_right(capsys):
+    options = ["--steps", "3", "--hidden", "16", "--activation", "tanh", "--quiet"]
+    assert main(["parity", "--backends", "numpy,numpy:float64", *options]) == 0
+    printed = capsys.readouterr()
+    assert re.findall(
+        r"^numpy (\w+) computes what the formulas say", printed.out, re.MULTILINE
+    ) == [
+        "float32",
+        "float64",
+    ]
+    assert "tanh_backward" in printed.out
+    assert printed.err == ""
+
+
+def test_parity_of_a_backend_that_is_wrong(capsys, monkeypatch):
+    def halved(new, x, weight, bias, z):
+        return [(np.copyto, (z, x[:1] * 0 @ weight))]
+
+    monkeypatch.setitem(LOWERINGS, kernels.linear, halved)
+    assert main(["parity", "--steps", "2", "--quiet", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is False
+    assert "numpy float32 is not equal: step 1, dense1, which linear" in found["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [("nonsense", "nonsense"), ("numpy:1", "the CPU only"), (",", "names of backends")],
+)
+def test_parity_of_a_backend_that_is_not_there(names, words, capsys):
+    try:
+        status = main(["parity", "--backends", names, "--steps", "1", "--quiet"])
+    except SystemExit as stopped:
+        status = stopped.code
+    assert status == 2
+    assert words in capsys.readouterr().err

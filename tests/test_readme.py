@@ -81,7 +81,7 @@ def test_the_console_shows_what_is_printed(tmp_path, monkeypatch, capsys):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (console,) = blocks("console")
     commands = re.findall(r"^\$ portable-nn (.+)\n((?:[^$].*\n)+)", console, re.MULTILINE)
-    assert len(commands) == console.count("$ ") == 4
+    assert len(commands) == console.count("$ ") == 5
     for command, shown in commands:
         assert cli.main(shlex.split(command)) == 0
         printed = capsys.readouterr().out.splitlines()

@@ -10,7 +10,7 @@ import numpy as np
 
 from portable_nn.errors import BackendError
 from portable_nn.plan import Plan
-from portable_nn.runner import same_shape
+from portable_nn.runner import Watch, same_shape
 from portable_nn_numpy.lowering import Op, Scratch, lower
 from portable_nn_numpy.memory import DTYPES, Memory
 
@@ -33,9 +33,11 @@ class NumPyBackend:
         """Copy; the host is where the array already is."""
         return np.array(array)
 
-    def start(self, plan: Plan, state: MutableMapping[str, Any], n: int) -> NumPyStep:
+    def start(
+        self, plan: Plan, state: MutableMapping[str, Any], n: int, watch: Watch | None = None
+    ) -> NumPyStep:
         """Lay out memory for ``n`` rows and bind every call; state moves to flat arrays."""
-        return NumPyStep(plan, state, n)
+        return NumPyStep(plan, state, n, watch)
 
     def synchronize(self) -> None:
         """Nothing to wait for: NumPy returns when the work is done."""
@@ -47,7 +49,9 @@ class NumPyBackend:
 class NumPyStep:
     """A plan bound to memory: running it is calling ``function(*arguments)`` down a list."""
 
-    def __init__(self, plan: Plan, state: MutableMapping[str, Any], n: int) -> None:
+    def __init__(
+        self, plan: Plan, state: MutableMapping[str, Any], n: int, watch: Watch | None = None
+    ) -> None:
         memory = Memory(plan, state, n)
         stays = {buffer.name for buffer in plan.of_kind("parameter", "state")} | plan.kept
         self._open = {name: memory.arrays[name] for name in stays}
@@ -57,7 +61,7 @@ class NumPyStep:
             for section in plan.sections
         }
         scratch = Scratch()
-        self._ops = {name: _bind(plan, name, memory, scratch) for name in plan.sections}
+        self._ops = {name: _bind(plan, name, memory, scratch, watch) for name in plan.sections}
 
     def run(self, fed: Mapping[str, Any], section: str | None = None) -> None:
         """Copy the fed buffers into place and run one section, or all."""
@@ -81,9 +85,17 @@ class NumPyStep:
         np.copyto(self._open[name], value)
 
 
-def _bind(plan: Plan, section: str, memory: Memory, scratch: Scratch) -> list[Op]:
+def _bind(
+    plan: Plan, section: str, memory: Memory, scratch: Scratch, watch: Watch | None
+) -> list[Op]:
     """The calls of a section as bound functions, then what it carries to other memory."""
-    ops = [op for call in memory.merged(section) for op in lower(call, scratch)]
+    ops: list[Op] = []
+    for call in memory.merged(section):
+        bound = lower(call, scratch)
+        if watch is not None:
+            look = (watch.before, (call.calls, call.inputs))
+            bound = [look, *bound, (watch.after, (call.calls, call.outputs))]
+        ops += bound
     for name, value in plan.carry.get(section, {}).items():
         if not np.may_share_memory(memory.arrays[name], memory.arrays[value]):
             ops.append((np.copyto, (memory.arrays[name], memory.arrays[value])))

@@ -27,12 +27,13 @@ ALIGNMENT = 64  # bytes: one cache line
 
 @dataclass(frozen=True)
 class BoundCall:
-    """A kernel on arrays: the inputs, then the outputs it writes."""
+    """A kernel on arrays: the inputs, then the outputs it writes; and which calls this runs."""
 
     kernel: Kernel
     inputs: Sequence[HostArray]
     outputs: Sequence[HostArray]
     attributes: dict[str, Any]
+    calls: Sequence[Call] = ()
 
 
 class Memory:
@@ -60,17 +61,18 @@ class Memory:
 
         It runs in the place of its last call, when all that it reads is there.
         """
-        grouped = {id(call) for group in self._groups for call in group}
+        groups = {id(call): group for group in self._groups for call in group}
         for call in self._plan.section(section):
             if id(call) in self._flat:
                 inputs = self._flat[id(call)]
                 donors = [self._plan.donated[name] for name in call.outputs]
                 outputs = [inputs[call.inputs.index(name)] for name in donors]
-                yield BoundCall(call.kernel, inputs, outputs, dict(call.attributes))
-            elif id(call) not in grouped:
+                group = groups[id(call)]
+                yield BoundCall(call.kernel, inputs, outputs, dict(call.attributes), group)
+            elif id(call) not in groups:
                 inputs = [self.arrays[name] for name in call.inputs]
                 outputs = [self.arrays[name] for name in call.outputs]
-                yield BoundCall(call.kernel, inputs, outputs, dict(call.attributes))
+                yield BoundCall(call.kernel, inputs, outputs, dict(call.attributes), [call])
 
     def _held(self, buffer: Buffer) -> HostArray:
         """What ``state`` holds under this name, else new memory."""

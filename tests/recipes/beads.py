@@ -11,7 +11,7 @@ import numpy as np
 from portable_nn.errors import BackendError
 from portable_nn.kernels import Call, relu
 from portable_nn.plan import Plan
-from portable_nn.runner import as_declared, same_shape
+from portable_nn.runner import Watch, as_declared, same_shape
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -34,9 +34,11 @@ class BeadsBackend:
         """Copy."""
         return np.array(array)
 
-    def start(self, plan: Plan, state: MutableMapping[str, Any], n: int) -> BeadsStep:
+    def start(
+        self, plan: Plan, state: MutableMapping[str, Any], n: int, watch: Watch | None = None
+    ) -> BeadsStep:
         """Bind a plan to ``state``."""
-        return BeadsStep(plan, state, n)
+        return BeadsStep(plan, state, n, watch)
 
     def synchronize(self) -> None:
         """Nothing to wait for."""
@@ -48,8 +50,10 @@ class BeadsBackend:
 class BeadsStep:
     """A plan, the state it works on, and the values that it keeps."""
 
-    def __init__(self, plan: Plan, state: MutableMapping[str, Any], n: int) -> None:
-        self._plan, self._state, self._n = plan, state, n
+    def __init__(
+        self, plan: Plan, state: MutableMapping[str, Any], n: int, watch: Watch | None
+    ) -> None:
+        self._plan, self._state, self._n, self._watch = plan, state, n, watch
         self._values: dict[str, Any] = {}
 
     def run(self, fed: Mapping[str, Any], section: str | None = None) -> None:
@@ -58,7 +62,11 @@ class BeadsStep:
             arrays = {**self._state, **self._values, **fed}
             for index, call in enumerate(self._plan.calls):
                 if call.section == part:
+                    if self._watch is not None:
+                        self._watch.before((call,), [arrays[name] for name in call.inputs])
                     arrays.update(zip(call.outputs, self._outputs(call, arrays), strict=True))
+                    if self._watch is not None:
+                        self._watch.after((call,), [arrays[name] for name in call.outputs])
                     for name in set(call.inputs):
                         if self._plan.last_read[name] == index:
                             del arrays[name]

@@ -1,0 +1,161 @@
+"""How far one kernel call is from its formula, in units of what rounding explains.
+
+The formula is evaluated in a wider type on the call's own inputs, so nothing but this call is
+measured: no drift, and as sharp in step 2,000 as in step 1. With ``u`` the unit roundoff of the
+call's dtype and ``S`` the magnitude the kernel declares, ``q = |error| / (u S)``.
+
+A call passes if
+
+- ``max q <= 16 + 2 sqrt(n)`` and ``rms q <= 4 + sqrt(n) / 3``, n being the number of terms summed
+  for one number (rounding errors of a sum grow like the root, not like n);
+- ``slope = |<error, exact>| / <exact, exact> <= (4 + sqrt(n) / 4) u``: an error that is the same
+  share of every number adds up here. Where terms cancel, it is that times what independent errors
+  of u S make of it. (Without the root, torch's products alarm: sums of 16,384 terms of one sign
+  drift by 32 u.)
+- or where NumPy's own arithmetic, of the same dtype on the same inputs, is no better than half
+  as good: sums of numbers of one sign drift in any plain loop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+
+from portable_nn.kernels import Call
+
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
+
+WIDER = {"float32": np.float64, "float64": np.longdouble}
+"""By dtype, what formulas are evaluated in; where long double is no wider, nor is this."""
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Of one output of one call: the largest q, its root mean square, and the slope in u.
+
+    ``wrong`` is the share of its numbers that are beyond the limit of the largest.
+    """
+
+    largest: float
+    rms: float
+    slope: float
+    wrong: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Errors of one output of one call beside their limits."""
+
+    errors: Errors
+    limits: tuple[float, float, float]
+    terms: int
+
+    @property
+    def share(self) -> float:
+        """The worst error in units of its limit; above 1 the call does not pass."""
+        found = (self.errors.largest, self.errors.rms, self.errors.slope)
+        return max(error / limit for error, limit in zip(found, self.limits, strict=True))
+
+
+def measure(
+    call: Call, inputs: Sequence[HostArray], outputs: Sequence[HostArray], dtype: str
+) -> list[Measured]:
+    """Measure every output of a call.
+
+    Parameters
+    ----------
+    call
+        Its kernel gives the formula, the magnitude and the number of terms.
+    inputs, outputs
+        Host copies of what it read and wrote, in the shapes of the plan.
+    dtype
+        ``"float32"`` or ``"float64"``: what the backend computes in.
+    """
+    with np.errstate(all="ignore"):
+        exact = _meaning(call, _cast(inputs, WIDER[dtype]))
+        sizes = _magnitudes(call, _cast(inputs, WIDER[dtype]), exact)
+        terms = call.kernel.length(*[array.shape for array in inputs])
+        found = [_measured(*each, terms, dtype) for each in zip(outputs, exact, sizes, strict=True)]
+        if all(one.share <= 1.0 for one in found):
+            return found
+        plain = _meaning(call, _cast(inputs, np.dtype(dtype).type))
+        yardsticks = [_errors(*each, 1.0, dtype) for each in zip(plain, exact, sizes, strict=True)]
+        return [_relaxed(*each) for each in zip(found, yardsticks, strict=True)]
+
+
+def _cast(arrays: Sequence[HostArray], kind: Any) -> list[HostArray]:
+    return [array.astype(kind) if array.dtype.kind == "f" else array for array in arrays]
+
+
+def _meaning(call: Call, inputs: Sequence[HostArray]) -> list[HostArray]:
+    values = call.kernel.meaning(xp, *inputs, **call.attributes)
+    return [np.asarray(value) for value in (values if isinstance(values, tuple) else (values,))]
+
+
+def _magnitudes(
+    call: Call, inputs: Sequence[HostArray], exact: Sequence[HostArray]
+) -> list[HostArray]:
+    if call.kernel.magnitude is None:
+        return [np.abs(value) for value in exact]
+    return [np.asarray(size) for size in call.kernel.magnitude(xp, *inputs, **call.attributes)]
+
+
+def _measured(
+    output: HostArray, exact: HostArray, size: HostArray, terms: int, dtype: str
+) -> Measured:
+    largest = 16.0 + 2.0 * math.sqrt(terms)
+    product = size * exact
+    spread = float(np.sqrt(np.sum(product * product)) / _total(exact))
+    limits = (
+        largest,
+        4.0 + math.sqrt(terms) / 3.0,
+        (4.0 + math.sqrt(terms) / 4.0) * max(1.0, spread),
+    )
+    return Measured(_errors(output, exact, size, largest, dtype), limits, terms)
+
+
+def _total(exact: HostArray) -> float:
+    """``<exact, exact>``, never 0."""
+    return max(float(np.sum(exact * exact)), float(np.finfo(np.float64).tiny))
+
+
+def _errors(
+    output: HostArray, exact: HostArray, size: HostArray, limit: float, dtype: str
+) -> Errors:
+    if output.dtype.kind != "f":  # rows of whole numbers are right or wrong
+        wrong = float(np.mean(output != exact)) if output.size else 0.0
+        beyond = math.inf if wrong else 0.0
+        return Errors(beyond, beyond, 0.0, wrong)
+    info = np.finfo(dtype)
+    u, least = float(info.eps) / 2.0, float(info.smallest_normal)
+    exact = np.where(np.abs(exact) > info.max, np.copysign(np.inf, exact), exact)
+    same = (output == exact) | (np.isnan(output) & np.isnan(exact))
+    error = np.where(same, 0.0, output - exact)
+    error = np.where(np.abs(error) <= least, 0.0, error)  # subnormals may be flushed to zero
+    q = np.where(error == 0.0, 0.0, np.abs(error) / (u * np.maximum(size, least)))
+    q = np.where(np.isfinite(error), q, np.inf).astype(np.float64)
+    if not np.isfinite(q).all():
+        return Errors(math.inf, math.inf, 0.0, float(np.mean(q > limit)))
+    finite = np.where(np.isfinite(exact), exact, 0.0)
+    return Errors(
+        float(q.max(initial=0.0)),
+        float(np.sqrt(np.mean(q * q))) if q.size else 0.0,
+        abs(float(np.sum(error * finite))) / _total(finite) / u,
+        float(np.mean(q > limit)) if q.size else 0.0,
+    )
+
+
+def _relaxed(found: Measured, plain: Errors) -> Measured:
+    """The same errors, with limits no stricter than twice NumPy's own errors."""
+    own = (plain.largest, plain.rms, plain.slope)
+    limits = [
+        max(limit, 2.0 * error) if math.isfinite(error) else limit
+        for limit, error in zip(found.limits, own, strict=True)
+    ]
+    return Measured(found.errors, (limits[0], limits[1], limits[2]), found.terms)

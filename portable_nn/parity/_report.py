@@ -1,0 +1,100 @@
+"""What a parity check found, for people and for programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from portable_nn.parity._recorder import Finding
+
+SCOPE = (
+    "Errors below a few rounding units of every number, and what a step does not compute, are "
+    "not seen."
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Of one training on one backend.
+
+    Attributes
+    ----------
+    backend, dtype
+        What was checked.
+    steps, watched
+        How many updates were run, and which of them were looked on at.
+    calls, numbers
+        How many kernel calls and numbers were compared with their formulas.
+    faults
+        In the order in which they were met; empty if all is equal.
+    worst
+        Of each kernel and check, the finding nearest to or furthest beyond its limit.
+    """
+
+    backend: str
+    dtype: str
+    steps: int
+    watched: Sequence[int]
+    calls: int
+    numbers: int
+    faults: Sequence[Finding]
+    worst: Sequence[Finding]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was checked is within its limit."""
+        return not self.faults
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        who = f"{self.backend} {self.dtype}"
+        if self.ok:
+            share = max((found.share for found in self.worst), default=0.0)
+            return (
+                f"{who} computes what the formulas say: {self.numbers:,} numbers of {self.calls:,} "
+                f"kernel calls in {len(self.watched)} of {self.steps} steps, none beyond "
+                f"{share:.0%} of its limit."
+            )
+        first = self.faults[0]
+        place = f"step {first.step}, {first.name}, which {first.kernel} computes"
+        likely = f"; {first.text}" if first.measured is not None and first.text else ""
+        return f"{who} is not equal: {place}: {_size(first)}{likely}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for ``json.dumps``."""
+        found = asdict(self) | {"ok": self.ok, "verdict": self.verdict}
+        cleaned: dict[str, Any] = _plain(found)
+        return cleaned
+
+    def __str__(self) -> str:
+        rows = [("kernel", "check", "of limit", "worst at", "step")]
+        for found in sorted(self.worst, key=lambda found: -found.share):
+            share = f"{found.share:.2f}" if math.isfinite(found.share) else "wrong"
+            rows.append((found.kernel, found.check, share, found.name, str(found.step)))
+        widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        return "\n".join([self.verdict, "", *lines, "", SCOPE])
+
+
+def _plain(value: Any) -> Any:
+    """The same with lists for tuples, and no infinite numbers, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _size(found: Finding) -> str:
+    """How large the error is, in words."""
+    if found.measured is None:
+        return found.text
+    wrong = found.measured.errors.wrong
+    some = 0.0 < wrong < 0.5 and not found.text
+    part = f", in {wrong:.1%} of its numbers" if some else ""
+    if found.share > 1e9:
+        return f"it is wrong, not only rounded{part}"
+    return f"its error is {found.share:.3g} times what rounding explains{part}"
