@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from portable_nn import __version__, checks
+from portable_nn import parity as checking
 from portable_nn.activations import ACTIVATIONS
 from portable_nn.backend import Backend, backend_names, get_backend
 from portable_nn.datasets import load_digits, split
@@ -33,7 +34,6 @@ from portable_nn.errors import (
 from portable_nn.layers import mlp
 from portable_nn.network import DTYPES, MODES, Network
 from portable_nn.optimizers import Adam
-from portable_nn.parity import check_training
 from portable_nn.progress import Progress
 from portable_nn.reading import read_csv, read_npz
 from portable_nn.saved import load
@@ -261,13 +261,20 @@ def parity(arguments: argparse.Namespace) -> int:
     for name, dtype in arguments.backends:
         with Progress(1, steps, show=not arguments.quiet) as bar:
             reports.append(
-                check_training(
+                checking.check_training(
                     layers, x, y, loss="cross_entropy", backend=name, dtype=dtype, steps=steps,
                     batch_size=arguments.batch_size, seed=arguments.seed, progress=bar.step,
                 )
             )  # fmt: skip
         print(json.dumps(reports[-1].to_dict()) if arguments.json else f"{reports[-1]}\n")
     return 0 if all(report.ok for report in reports) else 1
+
+
+def fingerprint(arguments: argparse.Namespace) -> int:
+    """Print what the arithmetic of a backend does; 1 if it is not as it should be."""
+    found = checking.fingerprint(arguments.backend, arguments.dtype)
+    print(json.dumps(found.to_dict()) if arguments.json else found)
+    return 0 if found.ok else 1
 
 
 def _backend_and_dtype(text: str) -> tuple[str, str]:
@@ -326,6 +333,10 @@ def _parser() -> argparse.ArgumentParser:
     planning.add_argument("model", help="a file that train --out, or Network.save, wrote")
     planning.add_argument("--mode", choices=MODES, default=MODES[0], help="(%(default)s)")
     _add_parity(add(parity, "train on each backend and compare every kernel call with its formula"))
+    looking = add(fingerprint, "print what the arithmetic of a backend does, and if it is right")
+    looking.add_argument("backend", nargs="?", help=BACKEND)
+    looking.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help="(%(default)s)")
+    looking.add_argument("--json", action="store_true", help="one line of JSON")
     return parser
 
 

@@ -706,3 +706,24 @@ def test_parity_of_a_backend_that_is_not_there(names, words, capsys):
         status = stopped.code
     assert status == 2
     assert words in capsys.readouterr().err
+
+
+def test_the_fingerprint_of_a_backend(capsys):
+    assert main(["fingerprint"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("The float32 arithmetic of numpy on cpu is as it should be.")
+    assert "24 of 24 bits" in printed
+    assert main(["fingerprint", "numpy", "--dtype", "float64", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["input_bits"] == 53
+    assert main(["fingerprint", "nonsense"]) == 2
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_the_fingerprint_of_a_backend_that_is_wrong(capsys, monkeypatch):
+    numpy = pnn.get_backend("numpy")
+    plain = numpy.asarray
+    monkeypatch.setattr(
+        type(numpy), "asarray", lambda self, value, dtype: plain(np.float16(value), dtype)
+    )
+    assert main(["fingerprint", "numpy"]) == 1
+    assert "11 of 24 bits" in capsys.readouterr().out

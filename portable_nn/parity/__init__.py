@@ -1,11 +1,21 @@
 """Parity: whether a backend computes what the formulas say, and where it does not.
 
 Every kernel call of a real training is compared with its formula, evaluated in a wider type on
-the call's own inputs; the first that is further off than rounding explains is named.
+the call's own inputs; the first that is further off than rounding explains is named. The
+fingerprint says what the arithmetic of a backend does before anything is trained.
 """
 
+from portable_nn.parity._fingerprint import Fingerprint, fingerprint
 from portable_nn.parity._measure import Errors, Measured, measure
 from portable_nn.parity._report import Report
 from portable_nn.parity._training import check_training
 
-__all__ = ["Errors", "Measured", "Report", "check_training", "measure"]
+__all__ = [
+    "Errors",
+    "Fingerprint",
+    "Measured",
+    "Report",
+    "check_training",
+    "fingerprint",
+    "measure",
+]
