@@ -2,9 +2,11 @@
 
 Every kernel call of a real training is compared with its formula, evaluated in a wider type on
 the call's own inputs; the first that is further off than rounding explains is named. The
-fingerprint says what the arithmetic of a backend does before anything is trained.
+exact network has no tolerances: steps that nothing has to round. The fingerprint says what the
+arithmetic of a backend does before anything is trained.
 """
 
+from portable_nn.parity._exact import ExactResult, exact_network
 from portable_nn.parity._fingerprint import Fingerprint, fingerprint
 from portable_nn.parity._measure import Errors, Measured, measure
 from portable_nn.parity._report import Report
@@ -12,10 +14,12 @@ from portable_nn.parity._training import check_training
 
 __all__ = [
     "Errors",
+    "ExactResult",
     "Fingerprint",
     "Measured",
     "Report",
     "check_training",
+    "exact_network",
     "fingerprint",
     "measure",
 ]
