@@ -257,6 +257,8 @@ def parity(arguments: argparse.Namespace) -> int:
     x, y = load_digits()
     layers = mlp(arguments.hidden, outputs=10, activation=arguments.activation)
     equal = True
+    for name, _ in arguments.backends:
+        get_backend(name)  # before the first is trained on
     for name, dtype in arguments.backends:
         exact = checking.exact_network(name, dtype)
         with Progress(1, arguments.steps, show=not arguments.quiet) as bar:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from portable_nn.backend import Backend, Step
+from portable_nn.errors import BackendError
 from portable_nn.kernels import Call
 from portable_nn.optimizers import Optimizer
 from portable_nn.parity._causes import cause
@@ -68,7 +69,8 @@ class Recorder:
     def note(self, finding: Finding) -> None:
         """Keep a finding, if it is a fault or worse than the others of its kind."""
         key = (finding.kernel, finding.check)
-        if finding.share > 1.0:
+        known = {(one.check, one.name, one.kernel, one.step) for one in self.faults[-50:]}
+        if finding.share > 1.0 and (finding.check, finding.name, key[0], self.step) not in known:
             self.faults.append(finding)
         if key not in self.worst or finding.share > self.worst[key].share:
             self.worst[key] = finding
@@ -101,10 +103,14 @@ class _Either:
         self._last = plain
 
     def run(self, fed: Mapping[str, Any], section: str | None = None) -> None:
-        self._last = self._watched if self._look.recorder.active else self._plain
-        self._last.run(fed, section)
-        if self._last is self._watched:
-            self._look.finish(self._watched)
+        if not self._look.recorder.active:
+            self._last = self._plain
+            self._plain.run(fed, section)
+            return
+        self._look.begin(fed, self._watched)
+        self._last = self._watched
+        self._watched.run(fed, section)
+        self._look.finish(self._watched)
 
     def read(self, name: str) -> Any:
         return self._last.read(name)
@@ -121,11 +127,17 @@ class _Look:
         self._n = n
         self._held: dict[str, HostArray] = {}
         self._inputs: list[list[HostArray]] = []
-        self._checked = -1
+        self._seen: set[Call] = set()
+
+    def begin(self, fed: Mapping[str, Any], step: Step) -> None:
+        """Know what a step begins with: what it is fed, and the parameters and state."""
+        to_host = self._backend.to_host
+        held = [buffer.name for buffer in self._plan.of_kind("parameter", "state")]
+        self._held = {name: to_host(step.read(name)) for name in held}
+        self._held |= {name: to_host(array) for name, array in fed.items()}
+        self._seen = set()
 
     def before(self, calls: Sequence[Call], inputs: Sequence[Any]) -> None:
-        if self._checked != self.recorder.step:  # a new step: nothing is known yet
-            self._held, self._checked = {}, self.recorder.step
         copies = [self._backend.to_host(array) for array in inputs]
         self._inputs = []
         for call, arrays in self._split(calls, [c.inputs for c in calls], copies):
@@ -134,6 +146,7 @@ class _Look:
             self._inputs.append(arrays)
 
     def after(self, calls: Sequence[Call], outputs: Sequence[Any]) -> None:
+        self._seen.update(calls)
         copies = [self._backend.to_host(array) for array in outputs]
         split = self._split(calls, [c.outputs for c in calls], copies)
         for (call, arrays), inputs in zip(split, self._inputs, strict=True):
@@ -160,19 +173,20 @@ class _Look:
             yield call, mine
 
     def _used(self, call: Call, name: str, array: HostArray) -> None:
-        """Check what a call reads: as it was produced, and the hyper-parameter of this step."""
-        held = self._held.setdefault(name, array)
-        same = np.array_equal(held, array, equal_nan=array.dtype.kind == "f")
-        text = "" if same else f"{name} has changed since it was produced, when {call.kernel.name} "
-        text += "" if same else f"reads it for {call.outputs[0]}"
-        self._note("data flow", call, 0.0 if same else math.inf, text)
-        source = self._plan.buffers[name].source
+        """Check what a call reads: as it was produced, or the hyper-parameter of this step."""
+        source, recorder = self._plan.buffers[name].source, self.recorder
         if isinstance(source, Schedule):
-            recorder = self.recorder
             exact = recorder.optimizer.hyperparameters(recorder.step, recorder.epoch)[source.name]
             wanted = np.asarray(exact, array.dtype)
             text = f"{name} is {array.item():.9g}, in this step it should be {wanted.item():.9g}"
             self._note("schedule", call, 0.0 if array == wanted else math.inf, text)
+            return
+        held = self._held.setdefault(name, array)
+        same = np.array_equal(held, array, equal_nan=array.dtype.kind == "f")
+        fed = self._plan.buffers[name].kind == "fed"
+        what = "is not what the step was given" if fed else "has changed since it was produced"
+        text = f"{name} {what}, when {call.kernel.name} reads it for {call.outputs[0]}"
+        self._note("data flow", call, 0.0 if same else math.inf, text)
 
     def _measure(
         self, call: Call, inputs: Sequence[HostArray], outputs: Sequence[HostArray]
@@ -181,8 +195,9 @@ class _Look:
         recorder.calls += 1
         recorder.numbers += sum(output.size for output in outputs)
         measured = measure(call, inputs, outputs, self._plan.dtype)
-        for name, one in zip(call.outputs, measured, strict=True):
-            text = cause(call, inputs, outputs) if one.share > 1.0 else ""
+        for k, (name, one) in enumerate(zip(call.outputs, measured, strict=True)):
+            wrong = one.share > 1.0
+            text = cause(call, inputs, outputs, k, self._plan.dtype) if wrong else ""
             called, kernel = self._called(call, name), call.kernel.name
             recorder.note(Finding("kernel", recorder.step, called, kernel, one.share, one, text))
 
@@ -191,14 +206,19 @@ class _Look:
         carry = self._plan.carry.get(call.section, {})
         return next((state for state, value in carry.items() if value == name), name)
 
-    def _note(self, check: str, call: Call, share: float, text: str) -> None:
-        name = self._called(call, call.outputs[0])
+    def _note(self, check: str, call: Call, share: float, text: str, name: str = "") -> None:
+        name = name or self._called(call, call.outputs[0])
         found = Finding(check, self.recorder.step, name, call.kernel.name, share, text=text)
         self.recorder.note(found)
 
     def finish(self, step: Step) -> None:
-        """Check what the step keeps and carries against what its calls wrote."""
+        """Check that all calls were seen, and what the step keeps and carries."""
         plan, writers = self._plan, {n: c for c in self._plan.calls for n in c.outputs}
+        if len(self._seen) < len(plan.calls):
+            raise BackendError(
+                f"{self._backend!r} showed {len(self._seen)} of the {len(plan.calls)} kernel calls "
+                f"of a step: it cannot be judged."
+            )
         ends = {name: name for name in plan.kept} | {
             state: value for carry in plan.carry.values() for state, value in carry.items()
         }
@@ -207,4 +227,4 @@ class _Look:
                 found = self._backend.to_host(step.read(name))
                 same = np.array_equal(found, self._held[value], equal_nan=True)
                 text = "" if same else f"after the step {name} is not what was computed for it"
-                self._note("data flow", writers[value], 0.0 if same else math.inf, text)
+                self._note("data flow", writers[value], 0.0 if same else math.inf, text, name)

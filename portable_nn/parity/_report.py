@@ -10,8 +10,8 @@ from typing import Any
 from portable_nn.parity._recorder import Finding
 
 SCOPE = (
-    "Errors below a few rounding units of every number, and what a step does not compute, are "
-    "not seen."
+    "Not seen: errors of a few rounding units in every number, steps that were not looked on at, "
+    "and data that was wrong before the step."
 )
 
 
@@ -94,7 +94,8 @@ def _size(found: Finding) -> str:
         return found.text
     wrong = found.measured.errors.wrong
     some = 0.0 < wrong < 0.5 and not found.text
-    part = f", in {wrong:.1%} of its numbers" if some else ""
+    few = f"{wrong:.1%}" if wrong >= 1e-3 else "less than 0.1%"
+    part = f", in {few} of its numbers" if some else ""
     if found.share > 1e9:
         return f"it is wrong, not only rounded{part}"
     return f"its error is {found.share:.3g} times what rounding explains{part}"

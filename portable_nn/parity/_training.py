@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from portable_nn import checks
+from portable_nn.arrays import brief
 from portable_nn.backend import Where, get_backend
+from portable_nn.errors import DataError
 from portable_nn.layers import Layer
 from portable_nn.losses import Loss
 from portable_nn.network import Network
@@ -47,38 +49,42 @@ def check_training(
     steps
         Updates to run.
     watch
-        Which of them to look on at; if None 1, 2, 5, 10, 20, 50, ... and the last. Each costs
-        about one evaluation of the formulas, and the copies.
+        Which of them to look on at; if None 1, 2, 5, 10, 20, 50, ..., the last, and the first
+        with a short batch. Each costs about one evaluation of the formulas, and the copies.
     progress
         Called after each step.
 
     Raises
     ------
     BackendError
-        If the steps of the backend cannot be looked into (``jax.jit`` of whole sections).
+        If the steps of the backend cannot be looked into (``jax.jit`` of whole sections), or it
+        does not show every call.
     ShapeError, DataError, NetworkError
         As ``fit`` does.
     """
     steps, by = checks.count(steps, "steps"), as_optimizer(optimizer)
-    watched = sampled(steps) if watch is None else sorted(set(watch))
-    for step in watched:
-        checks.count(step, "a watched step")
+    asked = sampled(steps) if watch is None else list(watch)
+    watched = {checks.count(step, "a watched step") for step in asked}
+    if not watched or max(watched) > steps:
+        raise DataError(f"watch names steps from 1 to {steps}; got {brief(asked)}.")
     chosen, recorder = get_backend(backend), Recorder(by)
     network = Network(layers, dtype=dtype)
     training = network.start(
         loss=loss, optimizer=by, batch_size=batch_size, seed=seed, backend=Watched(chosen, recorder)
     )
-    epoch = 0
+    epoch, sizes = 0, set[int]()
     while training.updates < steps:
         for batch in training.batches(x, y, epoch):
-            recorder.active = False
-            if training.updates + 1 in watched:
-                recorder.begin(training.updates + 1, batch.epoch)
+            recorder.active, step = False, training.updates + 1
+            if watch is None and batch.n not in sizes:  # the first short batch, too
+                watched.add(step)
+            sizes.add(batch.n)
+            if step in watched:
+                recorder.begin(step, batch.epoch)
             training.step(batch)
             progress()
             if training.updates == steps:
                 break
         epoch += 1
-    seen = [step for step in watched if step <= steps]
     found = (recorder.calls, recorder.numbers, recorder.faults, list(recorder.worst.values()))
-    return Report(chosen.name, dtype, steps, seen, *found)
+    return Report(chosen.name, dtype, steps, sorted(watched), *found)
