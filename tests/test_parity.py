@@ -421,7 +421,8 @@ def test_what_overflows_in_the_formula_too_is_no_fault():
 
 
 @pytest.mark.parametrize(
-    "output", [np.ones((1, 2), F32), np.ones((3, 2)), np.ones((3, 2), np.int64)]
+    "output",
+    [np.ones((1, 2), F32), np.ones((2, 3), F32), np.ones((3, 2)), np.ones((3, 2), np.int64)],
 )
 def test_outputs_of_another_shape_or_dtype_are_wrong(output):
     a = np.full((3, 2), 0.5, F32)

@@ -109,9 +109,9 @@ def measure(
 
 def _overflown(exact: HostArray, plain: HostArray, output: HostArray) -> HostArray:
     """What is exact, but infinite or no number where the formula is so in the narrow dtype too."""
-    same = (plain == output) | (np.isnan(plain) & np.isnan(output))
     if plain.dtype.kind != "f" or plain.shape != output.shape:
         return exact
+    same = (plain == output) | (np.isnan(plain) & np.isnan(output))
     return np.where(same & ~np.isfinite(output), output.astype(exact.dtype), exact)
 
 

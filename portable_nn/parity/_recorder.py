@@ -107,7 +107,7 @@ class _Either:
             self._last = self._plain
             self._plain.run(fed, section)
             return
-        self._look.begin(fed, self._watched)
+        self._look.begin(fed, self._last)
         self._last = self._watched
         self._watched.run(fed, section)
         self._look.finish(self._watched)
@@ -129,11 +129,11 @@ class _Look:
         self._inputs: list[list[HostArray]] = []
         self._seen: set[Call] = set()
 
-    def begin(self, fed: Mapping[str, Any], step: Step) -> None:
-        """Know what a step begins with: what it is fed, and the parameters and state."""
+    def begin(self, fed: Mapping[str, Any], last: Step) -> None:
+        """Know what a step begins with: what it is fed, and what the last one left."""
         to_host = self._backend.to_host
         held = [buffer.name for buffer in self._plan.of_kind("parameter", "state")]
-        self._held = {name: to_host(step.read(name)) for name in held}
+        self._held = {name: to_host(last.read(name)) for name in held}
         self._held |= {name: to_host(array) for name, array in fed.items()}
         self._seen = set()
 
