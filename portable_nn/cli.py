@@ -319,9 +319,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"portable-nn {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(
-        command: Callable[[argparse.Namespace], int | None], text: str
-    ) -> argparse.ArgumentParser:
+    def add(command: Command, text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(command.__name__, help=text, description=text)
         made.set_defaults(command=command, fail=made.error)
         return made

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from numbers import Integral
 from typing import Protocol
 
@@ -34,6 +35,29 @@ def chain(builder: PlanBuilder, layers: Iterable[Layer], x: str, mode: str) -> s
         with builder.scope(type(layer).__name__.lower()):
             x = layer.forward(builder, x, mode)
     return x
+
+
+def check_layers(layers: object) -> tuple[Layer, ...]:
+    """The layers of a network as they were given, if that is what they are."""
+    if not isinstance(layers, Iterable):
+        raise NetworkError(f"layers come in a list; got {layers!r:.60}.")
+    found = tuple(layers)
+    for layer in found:
+        if isinstance(layer, type) or not _is_layer(layer):
+            raise NetworkError(
+                f"layers are objects, for example ReLU(), that have a "
+                f"forward(builder, x, mode); got {layer!r:.60}."
+            )
+    return found
+
+
+def _is_layer(layer: object) -> bool:
+    """Whether its forward takes what this library gives; that of other libraries does not."""
+    try:
+        signature(layer.forward).bind("builder", "x", "mode")  # type: ignore[attr-defined]
+    except (AttributeError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _check_initializer(given: object, name: str) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy, deepcopy
 from dataclasses import replace
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from portable_nn import checks
@@ -15,7 +14,7 @@ from portable_nn.compose import compose
 from portable_nn.errors import NetworkError, NonFiniteError, NotFittedError, ShapeError
 from portable_nn.files import write_model
 from portable_nn.fitted import Fitted, learn_inputs, learn_targets
-from portable_nn.layers import Layer
+from portable_nn.layers import Layer, check_layers
 from portable_nn.losses import Loss, as_loss
 from portable_nn.optimizers import Adam, Optimizer, as_optimizer, check_hyperparameters
 from portable_nn.plan import Kind, Plan
@@ -61,15 +60,7 @@ class Network:
     """
 
     def __init__(self, layers: Sequence[Layer], dtype: str = "float32") -> None:
-        if not isinstance(layers, Iterable):
-            raise NetworkError(f"layers come in a list; got {layers!r:.60}.")
-        self.layers = tuple(layers)
-        for layer in self.layers:
-            if isinstance(layer, type) or not _is_layer(layer):
-                raise NetworkError(
-                    f"layers are objects, for example ReLU(), that have a "
-                    f"forward(builder, x, mode); got {layer!r:.60}."
-                )
+        self.layers = check_layers(layers)
         dtype = getattr(dtype, "__name__", getattr(dtype, "name", dtype))  # NumPy's own, too
         if not isinstance(dtype, str) or dtype not in DTYPES:
             raise NetworkError(f"dtype is one of {', '.join(DTYPES)}; got {dtype!r:.60}.")
@@ -413,12 +404,3 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network({list(self.layers)!r}, dtype={self.dtype!r})"
-
-
-def _is_layer(layer: object) -> bool:
-    """Whether its forward takes what this library gives; that of other libraries does not."""
-    try:
-        signature(layer.forward).bind("builder", "x", "mode")  # type: ignore[attr-defined]
-    except (AttributeError, TypeError, ValueError):
-        return False
-    return True

@@ -108,7 +108,7 @@ def fenced(text, language):
 def test_a_cuda_kernel_computes_the_meaning(cuda, name, shape):
     found, wanted, tolerance = cuda(name, *operands(*shape)[name])
     for output, meant in zip(found, wanted, strict=True):
-        limit = tolerance * max(1.0, np.abs(meant).max())
+        limit = tolerance * max(1.0, np.abs(meant).max())  # the order of sums is another
         np.testing.assert_allclose(output, meant, rtol=0.0, atol=limit)
 
 
@@ -182,6 +182,7 @@ def test_the_launch_on_a_gpu_on_a_stand_in(name, example, compiler, monkeypatch)
     run(kernel, given, found)
     assert seen == [(example.SOURCE.read_text(), ("-DREAL=double",)), (example.THREADS,)]
     for output, meant in zip(found, wanted, strict=True):
+        # Float64, with sums of up to 33 numbers in another order.
         np.testing.assert_allclose(output, meant, rtol=0.0, atol=1e-12)
 
 
@@ -294,6 +295,7 @@ def test_the_numbers_of_a_step_are_those_of_exact_fractions(example):
     }
     for name, value in wanted.items():
         value = np.asarray(value).astype(np.float64)
+        # Numbers below 2 after a few operations of float64: some roundings of 1e-16.
         np.testing.assert_allclose(values[name], value, rtol=0.0, atol=1e-15, err_msg=name)
 
 

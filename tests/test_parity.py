@@ -357,6 +357,7 @@ def test_a_report_that_is_good(capsys):
     assert found["ok"] is True
     assert found["verdict"] == report.verdict
     assert len(found["worst"]) == len(report.worst)
+    assert {one["text"] for one in found["worst"]} == {""}  # which are no faults
 
 
 def test_a_report_that_is_bad_as_json(monkeypatch):

@@ -134,6 +134,7 @@ def test_activations_are_those_of_the_formulas():
     wanted = [z, 1.0 / (1.0 + np.exp(-z)), np.tanh(z), np.maximum(z, 0.0)]
     for line, values in zip(axes.lines, wanted, strict=True):
         np.testing.assert_array_equal(line.get_xdata(), z)
+        # some roundings of float64
         np.testing.assert_allclose(line.get_ydata(), values, rtol=1e-15, atol=0.0)
 
 
@@ -145,6 +146,7 @@ def test_derivatives_are_those_of_the_formulas():
     sigmoid = 1.0 / (1.0 + np.exp(-z))
     wanted = [np.ones(DRAWN), sigmoid * (1.0 - sigmoid), 1.0 - np.tanh(z) ** 2, z > 0.0]
     for line, values in zip(axes.lines, wanted, strict=True):
+        # some roundings of float64
         np.testing.assert_allclose(line.get_ydata(), values, rtol=0.0, atol=1e-15)
 
 
@@ -180,6 +182,7 @@ def test_activations_of_ones_own():
     quarter, half, swish = [line.get_ydata() for line in axes.lines]
     np.testing.assert_array_equal(quarter, np.where(z > 0.0, 1.0, 0.25))
     np.testing.assert_array_equal(half, np.where(z > 0.0, 1.0, 0.5))
+    # some roundings of float64
     np.testing.assert_allclose(swish, s + z * s * (1.0 - s), rtol=0.0, atol=1e-15)
     (line,) = plotting.plot_activations(Swish()).lines
     np.testing.assert_allclose(line.get_ydata(), z * s, rtol=1e-15, atol=0.0)

@@ -49,8 +49,8 @@ class Finding:
 class Recorder:
     """What watched steps showed.
 
-    ``active`` while a step is watched; ``numbers`` counts what was compared. Of the findings
-    all faults are kept, and of the others the worst of each kernel and check.
+    ``active`` while a step is watched; ``numbers`` counts what was compared. Kept are the first
+    fault of each buffer, check and step, and the worst finding of each kernel and check.
     """
 
     optimizer: Optimizer
@@ -59,7 +59,7 @@ class Recorder:
     epoch: float = 0.0
     calls: int = 0
     numbers: int = 0
-    faults: list[Finding] = field(default_factory=list)
+    faults: dict[tuple[str, str, str, int], Finding] = field(default_factory=dict)
     worst: dict[tuple[str, str], Finding] = field(default_factory=dict)
 
     def begin(self, step: int, epoch: float) -> None:
@@ -69,9 +69,8 @@ class Recorder:
     def note(self, finding: Finding) -> None:
         """Keep a finding, if it is a fault or worse than the others of its kind."""
         key = (finding.kernel, finding.check)
-        known = {(one.check, one.name, one.kernel, one.step) for one in self.faults[-50:]}
-        if finding.share > 1.0 and (finding.check, finding.name, key[0], self.step) not in known:
-            self.faults.append(finding)
+        if finding.share > 1.0:
+            self.faults.setdefault((*key, finding.name, finding.step), finding)
         if key not in self.worst or finding.share > self.worst[key].share:
             self.worst[key] = finding
 
@@ -207,9 +206,9 @@ class _Look:
         return next((state for state, value in carry.items() if value == name), name)
 
     def _note(self, check: str, call: Call, share: float, text: str, name: str = "") -> None:
-        name = name or self._called(call, call.outputs[0])
-        found = Finding(check, self.recorder.step, name, call.kernel.name, share, text=text)
-        self.recorder.note(found)
+        name, kernel = name or self._called(call, call.outputs[0]), call.kernel.name
+        text = text if share > 1.0 else ""
+        self.recorder.note(Finding(check, self.recorder.step, name, kernel, share, text=text))
 
     def finish(self, step: Step) -> None:
         """Check that all calls were seen, and what the step keeps and carries."""
@@ -226,5 +225,5 @@ class _Look:
             if value in self._held and not (name == value and value in plan.donated.values()):
                 found = self._backend.to_host(step.read(name))
                 same = np.array_equal(found, self._held[value], equal_nan=True)
-                text = "" if same else f"after the step {name} is not what was computed for it"
+                text = f"after the step {name} is not what was computed for it"
                 self._note("data flow", writers[value], 0.0 if same else math.inf, text, name)

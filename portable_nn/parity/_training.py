@@ -86,5 +86,6 @@ def check_training(
             if training.updates == steps:
                 break
         epoch += 1
-    found = (recorder.calls, recorder.numbers, recorder.faults, list(recorder.worst.values()))
-    return Report(chosen.name, dtype, steps, sorted(watched), *found)
+    faults, worst = list(recorder.faults.values()), list(recorder.worst.values())
+    seen = (recorder.calls, recorder.numbers)
+    return Report(chosen.name, dtype, steps, sorted(watched), *seen, faults, worst)
