@@ -66,6 +66,23 @@ class Recorder:
         """Watch this update, the first being 1, at this place of the epochs."""
         self.active, self.step, self.epoch = True, step, epoch
 
+    def measured(
+        self,
+        call: Call,
+        names: Sequence[str],
+        inputs: Sequence[HostArray],
+        outputs: Sequence[HostArray],
+        dtype: str,
+        check: str = "kernel",
+    ) -> None:
+        """Measure the outputs of a call, called by these names, and keep what is found."""
+        self.calls += 1
+        self.numbers += sum(output.size for output in outputs)
+        kernel = call.kernel.name
+        for k, one in enumerate(measure(call, inputs, outputs, dtype)):
+            text = cause(call, inputs, outputs, k, dtype) if one.share > 1.0 else ""
+            self.note(Finding(check, self.step, names[k], kernel, one.share, one, text))
+
     def note(self, finding: Finding) -> None:
         """Keep a finding, if it is a fault or worse than the others of its kind."""
         key = (finding.kernel, finding.check)
@@ -150,7 +167,8 @@ class _Look:
         split = self._split(calls, [c.outputs for c in calls], copies)
         for (call, arrays), inputs in zip(split, self._inputs, strict=True):
             self._held.update(zip(call.outputs, arrays, strict=True))
-            self._measure(call, inputs, arrays)
+            names = [self._called(call, name) for name in call.outputs]
+            self.recorder.measured(call, names, inputs, arrays, self._plan.dtype)
 
     def _split(
         self, calls: Sequence[Call], names: Sequence[Sequence[str]], arrays: Sequence[HostArray]
@@ -186,19 +204,6 @@ class _Look:
         what = "is not what the step was given" if fed else "has changed since it was produced"
         text = f"{name} {what}, when {call.kernel.name} reads it for {call.outputs[0]}"
         self._note("data flow", call, 0.0 if same else math.inf, text)
-
-    def _measure(
-        self, call: Call, inputs: Sequence[HostArray], outputs: Sequence[HostArray]
-    ) -> None:
-        recorder = self.recorder
-        recorder.calls += 1
-        recorder.numbers += sum(output.size for output in outputs)
-        measured = measure(call, inputs, outputs, self._plan.dtype)
-        for k, (name, one) in enumerate(zip(call.outputs, measured, strict=True)):
-            wrong = one.share > 1.0
-            text = cause(call, inputs, outputs, k, self._plan.dtype) if wrong else ""
-            called, kernel = self._called(call, name), call.kernel.name
-            recorder.note(Finding("kernel", recorder.step, called, kernel, one.share, one, text))
 
     def _called(self, call: Call, name: str) -> str:
         """The parameter or state that a value becomes, else its own name."""
