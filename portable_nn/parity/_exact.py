@@ -25,6 +25,7 @@ from portable_nn.backend import Where, get_backend
 from portable_nn.layers import Dense, Dropout, Layer, chain
 from portable_nn.network import Network
 from portable_nn.optimizers import SGD
+from portable_nn.parity._origins import suspects, writer
 from portable_nn.plan import Initializer, Plan, PlanBuilder
 from portable_nn.runner import Reference, same_shape
 from portable_nn.training import Training
@@ -244,10 +245,8 @@ def _wrong(
     index = tuple(np.argwhere(got != wanted)[0].tolist())
     trained = {grad: f"the gradient of {parameter}" for parameter, grad in plan.gradients.items()}
     what = {plan.outputs["loss"]: "the loss"} | trained
-    kernel = plan.calls[_writer(plan, name)].kernel.name
-    suspects = sorted(_calls_before(plan, [name]) - _calls_before(plan, right))
-    after = [plan.calls[k].kernel.name for k in suspects if k != _writer(plan, name)]
-    where = (network, step, name, what.get(name, name), kernel, tuple(dict.fromkeys(after)))
+    kernel = plan.calls[writer(plan, name)].kernel.name
+    where = (network, step, name, what.get(name, name), kernel, suspects(plan, name, right))
     return Wrong(*where, index, float(got[index]), float(wanted[index]))
 
 
@@ -274,7 +273,7 @@ def steps(case: Case, backend: Where, dtype: str, bits: int | None = None) -> It
         found |= _read(training, [one.name for one in plan.of_kind("parameter", "state")])
         if bits is not None:
             _check_bits(case.name, traced | found, bits)
-        yield plan, {name: found[name] for name in sorted(found, key=lambda n: _writer(plan, n))}
+        yield plan, {name: found[name] for name in sorted(found, key=lambda n: writer(plan, n))}
 
 
 def reference(case: Case, dtype: str) -> Iterator[StepRead]:
@@ -300,21 +299,3 @@ def significant_bits(array: HostArray) -> int:
     whole = whole[whole > 0]
     last = np.frexp((whole & -whole).astype(np.float64))[1]
     return int(np.max(54 - last, initial=0))
-
-
-def _writer(plan: Plan, name: str) -> int:
-    """Which call of a plan writes a buffer, or the next value of a parameter or state."""
-    becomes = {state: value for carry in plan.carry.values() for state, value in carry.items()}
-    value = becomes.get(name, name)
-    return next(k for k, call in enumerate(plan.calls) if value in call.outputs)
-
-
-def _calls_before(plan: Plan, names: Iterable[str]) -> set[int]:
-    """The calls that write these buffers, or that contribute to them."""
-    found = {_writer(plan, name) for name in names}
-    needed = {name for k in found for name in plan.calls[k].inputs}
-    for k in reversed(range(max(found, default=0))):
-        if not needed.isdisjoint(plan.calls[k].outputs):
-            found.add(k)
-            needed.update(plan.calls[k].inputs)
-    return found

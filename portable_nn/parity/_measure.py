@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import array_api_compat.numpy as xp
 import numpy as np
 
+from portable_nn.backend import Backend
 from portable_nn.errors import NetworkError
 from portable_nn.kernels import Call
 
@@ -68,8 +69,55 @@ class Measured:
         return max(error / limit for error, limit in zip(found, self.limits, strict=True))
 
 
+class Formulas:
+    """Evaluates formulas on host arrays, in a wider type than ``dtype`` unless told otherwise.
+
+    Parameters
+    ----------
+    dtype
+        ``"float32"`` or ``"float64"``: what is judged.
+    reference
+        A backend and a dtype to evaluate in; None is NumPy in ``WIDER[dtype]``.
+
+    Raises
+    ------
+    NetworkError
+        If the dtype is neither.
+    """
+
+    def __init__(self, dtype: str, reference: tuple[Backend, str] | None = None) -> None:
+        if dtype not in WIDER:
+            raise NetworkError(f"dtype is one of {', '.join(WIDER)}; got {dtype!r:.60}.")
+        self._reference = reference
+        self._kind: Any = WIDER[dtype] if reference is None else np.dtype(reference[1]).type
+
+    def __call__(self, call: Call, inputs: Sequence[HostArray]) -> list[HostArray]:
+        """The outputs of a call, on the host."""
+        if self._reference is None:
+            return self.cast(meaning(call, self.cast(inputs)))
+        backend, dtype = self._reference
+        there = [backend.asarray(v, dtype if v.dtype.kind == "f" else "index") for v in inputs]
+        values = call.kernel.meaning(backend.xp, *there, **call.attributes)
+        values = values if isinstance(values, tuple) else (values,)
+        return self.cast([backend.to_host(value) for value in values])
+
+    def cast(self, arrays: Sequence[HostArray]) -> list[HostArray]:
+        """The arrays, numbers that are not whole in the type of the formulas."""
+        return cast(arrays, self._kind)
+
+    def __str__(self) -> str:
+        name = "numpy" if self._reference is None else self._reference[0].name
+        return f"{name} {self._kind.__name__}"
+
+
 def measure(
-    call: Call, inputs: Sequence[HostArray], outputs: Sequence[HostArray], dtype: str
+    call: Call,
+    inputs: Sequence[HostArray],
+    outputs: Sequence[HostArray],
+    dtype: str,
+    *,
+    formulas: Formulas | None = None,
+    roundoff: float | None = None,
 ) -> list[Measured]:
     """Measure every output of a call.
 
@@ -81,26 +129,36 @@ def measure(
         Host copies of what it read and wrote, in the shapes of the plan.
     dtype
         ``"float32"`` or ``"float64"``: what the backend computes in.
+    formulas
+        What evaluates them; None is NumPy in a wider type.
+    roundoff
+        The unit roundoff u, where a backend declares one that is not that of the dtype.
 
     Raises
     ------
     NetworkError
         If the dtype is neither.
     """
-    if dtype not in WIDER:
-        raise NetworkError(f"dtype is one of {', '.join(WIDER)}; got {dtype!r:.60}.")
+    formulas = Formulas(dtype) if formulas is None else formulas
     inputs, outputs = [[np.asarray(v) for v in values] for values in (inputs, outputs)]
     with np.errstate(all="ignore"):
-        wide = cast(inputs, WIDER[dtype])
-        exact = meaning(call, wide)
-        sizes = _magnitudes(call, wide, exact)
+        exact = formulas(call, inputs)
+        u = unit_roundoff(dtype) if roundoff is None else roundoff
+        coarser = max(1.0, u / unit_roundoff(dtype))
+        sizes = [s * coarser for s in magnitudes(call, formulas.cast(inputs), exact)]
         terms = call.kernel.length(*[array.shape for array in inputs])
-        found = [_measured(*each, terms, dtype) for each in zip(outputs, exact, sizes, strict=True)]
+        found = [
+            _measured(*each, terms, dtype, coarser)
+            for each in zip(outputs, exact, sizes, strict=True)
+        ]
         if all(one.share <= 1.0 for one in found):
             return found
         plain = meaning(call, cast(inputs, np.dtype(dtype).type))
         exact = [_overflown(*each) for each in zip(exact, plain, outputs, strict=True)]
-        found = [_measured(*each, terms, dtype) for each in zip(outputs, exact, sizes, strict=True)]
+        found = [
+            _measured(*each, terms, dtype, coarser)
+            for each in zip(outputs, exact, sizes, strict=True)
+        ]
         for values in (plain, _row_by_row(call, cast(inputs, np.dtype(dtype).type), exact)):
             own = [_errors(*each, 1.0, dtype) for each in zip(values, exact, sizes, strict=True)]
             found = [_relaxed(*each) for each in zip(found, own, strict=True)]
@@ -145,9 +203,15 @@ def meaning(call: Call, inputs: Sequence[HostArray]) -> list[HostArray]:
     return [np.asarray(value) for value in (values if isinstance(values, tuple) else (values,))]
 
 
-def _magnitudes(
+def unit_roundoff(dtype: str) -> float:
+    """Largest relative error of rounding to a dtype: 2^-24 or 2^-53."""
+    return float(np.finfo(dtype).eps) / 2.0
+
+
+def magnitudes(
     call: Call, inputs: Sequence[HostArray], exact: Sequence[HostArray]
 ) -> list[HostArray]:
+    """S of every output: what its rounding errors are proportional to."""
     if call.kernel.magnitude is None:
         return _sensitivity(call, inputs, exact)
     return [np.asarray(size) for size in call.kernel.magnitude(xp, *inputs, **call.attributes)]
@@ -171,7 +235,7 @@ def _sensitivity(
 
 
 def _measured(
-    output: HostArray, exact: HostArray, size: HostArray, terms: int, dtype: str
+    output: HostArray, exact: HostArray, size: HostArray, terms: int, dtype: str, coarser: float
 ) -> Measured:
     largest = 16.0 + 2.0 * math.sqrt(terms)
     product = size * exact
@@ -179,7 +243,7 @@ def _measured(
     limits = (
         largest,
         4.0 + math.sqrt(terms) / 3.0,
-        (4.0 + math.sqrt(terms) / 4.0) * max(1.0, spread),
+        (4.0 + math.sqrt(terms) / 4.0) * max(coarser, spread),
     )
     return Measured(_errors(output, exact, size, largest, dtype), limits, terms)
 
@@ -199,7 +263,7 @@ def _errors(
         beyond = math.inf if wrong else 0.0
         return Errors(beyond, beyond, 0.0, wrong)
     info = np.finfo(dtype)
-    u, least = float(info.eps) / 2.0, float(info.smallest_normal)
+    u, least = unit_roundoff(dtype), float(info.smallest_normal)
     exact = np.where(np.abs(exact) > info.max, np.copysign(np.inf, exact), exact)
     same = (output == exact) | (np.isnan(output) & np.isnan(exact))
     error = np.where(same, 0.0, output - exact)

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from portable_nn.parity._recorder import Finding
+from portable_nn.parity._trajectory import Trajectory
 
 SCOPE = (
-    "Not seen: errors of a few rounding units in every number, steps that were not looked on at, "
-    "and data that was wrong before the step."
+    "Not seen: errors of a few rounding units in every number, what happens in steps that were not "
+    "compared, and data that was wrong before the step."
 )
 
 
@@ -31,6 +32,14 @@ class Report:
         In the order in which they were met; empty if all is equal.
     worst
         Of each kernel and check, the finding nearest to or furthest beyond its limit.
+    compared
+        Which updates were compared as a whole.
+    opaque
+        Why no call could be looked at, or "".
+    reference
+        What the formulas were evaluated in.
+    trajectory
+        The whole training beside the formulas, if it was asked for.
     """
 
     backend: str
@@ -41,6 +50,10 @@ class Report:
     numbers: int
     faults: Sequence[Finding]
     worst: Sequence[Finding]
+    compared: Sequence[int] = ()
+    opaque: str = ""
+    reference: str = ""
+    trajectory: Trajectory | None = None
 
     @property
     def ok(self) -> bool:
@@ -53,15 +66,21 @@ class Report:
         who = f"{self.backend} {self.dtype}"
         if self.ok:
             share = max((found.share for found in self.worst), default=0.0)
-            return (
-                f"{who} computes what the formulas say: {self.numbers:,} numbers of {self.calls:,} "
-                f"kernel calls in {len(self.watched)} of {self.steps} steps, none beyond "
-                f"{share:.0%} of its limit."
-            )
+            seen = f"{self.numbers:,} numbers of {self._seen()}"
+            limit = f"none beyond {share:.0%} of its limit"
+            return f"{who} computes what the formulas say: {seen}, {limit}."
         first = self.faults[0]
         place = f"step {first.step}, {first.name}, which {first.kernel} computes"
         likely = f"; {first.text}" if first.measured is not None and first.text else ""
         return f"{who} is not equal: {place}: {_size(first)}{likely}."
+
+    def _seen(self) -> str:
+        """What was compared, in words."""
+        whole = len(self.compared)
+        if not self.watched:
+            return f"{whole} of {self.steps} steps, compared as a whole"
+        calls = f"{self.calls:,} kernel calls in {len(self.watched)} of {self.steps} steps"
+        return f"{calls}, and of {whole} steps as a whole" if whole else calls
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for ``json.dumps``."""

@@ -13,14 +13,10 @@ from portable_nn.layers import Layer
 from portable_nn.losses import Loss
 from portable_nn.network import Network
 from portable_nn.optimizers import Optimizer, as_optimizer
-from portable_nn.parity._recorder import Recorder, Watched
+from portable_nn.parity._measure import Formulas
+from portable_nn.parity._recorder import Recorder
 from portable_nn.parity._report import Report
-
-
-def sampled(steps: int) -> list[int]:
-    """Steps worth a look: 1, 2, 5, 10, 20, 50, ... and the last."""
-    found = {k * 10**power for power in range(len(str(steps))) for k in (1, 2, 5)}
-    return sorted({step for step in found if step < steps} | {steps})
+from portable_nn.parity._watched import Agenda, Watched, sampled
 
 
 def check_training(
@@ -36,6 +32,8 @@ def check_training(
     batch_size: int = 128,
     seed: int = 0,
     watch: Iterable[int] | None = None,
+    trajectory: bool = False,
+    reference: tuple[Where, str] | None = None,
     progress: Callable[[], object] = lambda: None,
 ) -> Report:
     """Train on a backend and compare every kernel call of some steps with its formula.
@@ -45,20 +43,28 @@ def check_training(
     layers, x, y, loss, optimizer, batch_size, seed
         As for ``Network`` and ``fit``.
     backend, dtype
-        What is checked. The formulas are evaluated on the host in a wider type.
+        What is checked.
     steps
         Updates to run.
     watch
-        Which of them to look on at; if None 1, 2, 5, 10, 20, 50, ..., the last, and the first
-        with a short batch. Each costs about one evaluation of the formulas, and the copies.
+        Which of them to look on at, call by call; if None 1, 2, 5, 10, 20, 50, ..., the last, and
+        the first with a short batch. Each costs about one evaluation of the formulas, and the
+        copies. The steps after them run as if nobody looked, and are compared as a whole; where
+        the steps of a backend cannot be looked into (``jax.jit`` of whole sections), those
+        themselves are.
+    trajectory
+        Compare every step as a whole, and the whole training with one by the formulas; costs
+        eight evaluations of the formulas a step.
+    reference
+        A backend and a dtype that the formulas are evaluated in; None is NumPy in a wider type
+        than ``dtype``.
     progress
         Called after each step.
 
     Raises
     ------
     BackendError
-        If the steps of the backend cannot be looked into (``jax.jit`` of whole sections), or it
-        does not show every call.
+        If the backend shows steps call by call, but not every call.
     ShapeError, DataError, NetworkError
         As ``fit`` does.
     """
@@ -67,25 +73,21 @@ def check_training(
     watched = {checks.count(step, "a watched step") for step in asked}
     if not watched or max(watched) > steps:
         raise DataError(f"watch names steps from 1 to {steps}; got {brief(asked)}.")
-    chosen, recorder = get_backend(backend), Recorder(by)
-    network = Network(layers, dtype=dtype)
+    chosen, network = get_backend(backend), Network(layers, dtype=dtype)
+    formulas = Formulas(network.dtype, reference and (get_backend(reference[0]), reference[1]))
+    recorder = Recorder(by, formulas=formulas, roundoffs=getattr(chosen, "roundoffs", {}))
+    agenda = Agenda(steps, None if watch is None else watched, trajectory)
+    looked = Watched(chosen, recorder, agenda)
     training = network.start(
-        loss=loss, optimizer=by, batch_size=batch_size, seed=seed, backend=Watched(chosen, recorder)
+        loss=loss, optimizer=by, batch_size=batch_size, seed=seed, backend=looked
     )
-    epoch, sizes = 0, set[int]()
+    epoch = 0
     while training.updates < steps:
         for batch in training.batches(x, y, epoch):
-            recorder.active, step = False, training.updates + 1
-            if watch is None and batch.n not in sizes:  # the first short batch, too
-                watched.add(step)
-            sizes.add(batch.n)
-            if step in watched:
-                recorder.begin(step, batch.epoch)
+            recorder.epoch = batch.epoch
             training.step(batch)
             progress()
             if training.updates == steps:
                 break
         epoch += 1
-    faults, worst = list(recorder.faults.values()), list(recorder.worst.values())
-    seen = (recorder.calls, recorder.numbers)
-    return Report(chosen.name, dtype, steps, sorted(watched), *seen, faults, worst)
+    return looked.report(network.dtype)

@@ -1,0 +1,224 @@
+"""A whole training beside its formulas: how far two runs drift apart, and whether they may.
+
+Small differences grow: the first unit of a ReLU that comes to lie on the other side of 0 makes
+of 1e-8 in one step 1e-2 in a hundred, and both runs are right. So next to the *free* run of the
+formulas, whose loss curve a user would compare, runs a *pinned* one: it takes the branches that
+the backend took, and only has to stay near. How near is asked of twins of it, in which every
+call makes errors of the size of rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from portable_nn.parity._measure import Formulas, unit_roundoff
+from portable_nn.parity._shadow import Shadow
+from portable_nn.parity._walk import Rounding, Values, Walk, after, walk
+from portable_nn.plan import Plan
+
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
+
+LIMIT = 8.0
+"""Distances of the twins that the pinned run may be away."""
+TWINS = 2
+AGREE = 1e-3
+"""Relative difference of losses beyond which two runs no longer agree."""
+FLIPPED = "elements lie on the other side of a kink, further from it than rounding explains"
+DRIFTED = "the parameters drift away from what the formulas give, further than rounding explains"
+SMOOTH = 0.1
+"""What the mean of two gradients may be off the gradient between, in their difference."""
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Elements of one call that lie on the other side of a kink than in the pinned run.
+
+    ``size`` is how far the worst is from the kink, in units of what rounding explains.
+    """
+
+    step: int
+    name: str
+    count: int
+    size: float
+
+
+@dataclass
+class Trajectory:
+    """A training, step by step, and the same by the formulas.
+
+    Attributes
+    ----------
+    loss, reference_loss
+        Of each step: of the backend, and of the free run of the formulas.
+    distance, limit, free_distance
+        Of the parameters after each step, relative, as a norm: from the pinned run, how far
+        they may be from it, and from the free run.
+    flips
+        Where the pinned run had to be pinned.
+    jumps
+        Steps at which a kernel that declares no ``branch`` jumped between the two runs; the
+        pinned run began anew there.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    reference_loss: list[float] = field(default_factory=list)
+    distance: list[float] = field(default_factory=list)
+    limit: list[float] = field(default_factory=list)
+    free_distance: list[float] = field(default_factory=list)
+    flips: list[Flip] = field(default_factory=list)
+    jumps: list[int] = field(default_factory=list)
+
+    @property
+    def horizon(self) -> int:
+        """The last step before losses of the free runs differ by more than ``AGREE``."""
+        pairs = zip(self.loss, self.reference_loss, strict=True)
+        apart = (abs(a - b) > AGREE * abs(b) for a, b in pairs)
+        return next((k for k, one in enumerate(apart) if one), len(self.loss))
+
+
+class _Run:
+    """The values of one run by the formulas."""
+
+    def __init__(self, plan: Plan, formulas: Formulas) -> None:
+        self._plan, self._formulas = plan, formulas
+        self.values: dict[str, HostArray] = {}
+
+    def given(self, begin: Values) -> dict[str, HostArray]:
+        """What a step reads: values of this run, and all others as the backend had them."""
+        return {name: self.values.get(name, value) for name, value in begin.items()}
+
+    def step(
+        self,
+        sections: Sequence[str],
+        begin: Values,
+        pinned: Walk | None = None,
+        rounding: Rounding | None = None,
+    ) -> Walk:
+        found = walk(
+            self._plan,
+            sections,
+            self.given(begin),
+            self._formulas,
+            pinned=pinned,
+            rounding=rounding,
+        )
+        self.values |= after(self._plan, sections, found.values)
+        return found
+
+    def distance(self, others: Values) -> float:
+        """Of the parameters, relative, as a norm."""
+        pairs = [(self.values[name], others[name]) for name in self._plan.gradients]
+        apart = math.sqrt(sum(float(np.sum((a - b) ** 2)) for a, b in pairs))
+        return apart / max(math.sqrt(sum(float(np.sum(a * a)) for a, _ in pairs)), 1e-300)
+
+
+Fault = tuple[str, float, str]
+"""What is beyond its limit: the name of a buffer, by what share, and words."""
+
+
+class Lockstep:
+    """Runs the formulas beside a training, a step at a time."""
+
+    def __init__(self, plan: Plan, formulas: Formulas) -> None:
+        self.found = Trajectory()
+        self._plan, self._formulas = plan, formulas
+        self._pinned, self._free = _Run(plan, formulas), _Run(plan, formulas)
+        self._twins = [_Run(plan, formulas) for _ in range(TWINS)]
+        self._steps = 0
+        self._gradient: tuple[Values, Values, Walk] | None = None
+
+    def follow(
+        self, step: int, sections: Sequence[str], begin: Values, found: Values, seen: Shadow
+    ) -> list[Fault]:
+        """Do what the backend did, and compare.
+
+        ``begin`` and ``found`` are what it read, in the type of the formulas, and left; ``seen``
+        knows the branches that it took.
+        """
+        with np.errstate(all="ignore"):
+            if "gradient" in sections:
+                self._gradient = (self._pinned.given(begin), begin, seen.walk)
+            walked = self._pinned.step(sections, begin, seen.walk)
+            twins = []
+            for k, twin in enumerate(self._twins):
+                rounding = Rounding(self._plan.dtype, seen.sizes, TWINS * step + k)
+                twins.append(twin.step(sections, begin, seen.walk, rounding))
+            flips = self._flips(step, walked, twins, seen)
+            self.found.flips += flips
+            faults = [(flip.name, flip.size, FLIPPED) for flip in flips if flip.size > 1.0]
+            self._free.step(sections, begin)
+            if "update" in sections:
+                faults += self._apart(step, found)
+            if (loss := self._plan.outputs["loss"]) in found:
+                self.found.loss.append(float(found[loss]))
+                self.found.reference_loss.append(float(self._free.values[loss]))
+        return faults
+
+    def _flips(self, step: int, walked: Walk, twins: Sequence[Walk], seen: Shadow) -> list[Flip]:
+        found = []
+        for call, flipped in walked.flips.items():
+            name, here = call.inputs[0], walked.values[call.inputs[0]]
+            source = next((c for c in seen.sizes if name in c.outputs), None)
+            if source is None:
+                continue
+            unit = unit_roundoff(self._plan.dtype) * seen.sizes[source][source.outputs.index(name)]
+            spread = max(_rms((twin.values[name] - here) / unit) for twin in twins)
+            terms = source.kernel.length(*[walked.values[k].shape for k in source.inputs])
+            limit = 16.0 + 2.0 * math.sqrt(terms) + LIMIT * spread
+            gap = np.abs(seen.walk.values[name] - here) / unit
+            found.append(Flip(step, name, int(flipped.sum()), float(gap[flipped].max() / limit)))
+        return found
+
+    def _apart(self, step: int, found: Values) -> list[Fault]:
+        """Keep the distances; what is too far is a fault, unless a gradient jumped between."""
+        self._steps += 1
+        model = 4.0 * unit_roundoff(self._plan.dtype) * math.sqrt(self._steps)
+        spread = max(self._pinned.distance(twin.values) for twin in self._twins)
+        distance, limit = self._pinned.distance(found), max(model, LIMIT * spread)
+        self.found.distance.append(distance)
+        self.found.limit.append(limit)
+        self.found.free_distance.append(self._free.distance(found))
+        if not distance > limit:
+            return []
+        self._restart(found)
+        if not self._smooth():
+            self.found.jumps.append(step)
+            return []
+        return [(next(iter(self._plan.gradients)), distance / limit, DRIFTED)]
+
+    def _restart(self, found: Values) -> None:
+        self._steps = 0
+        for run in (self._pinned, *self._twins):
+            names = [name for name in run.values if name in found]
+            here = self._formulas.cast([found[name] for name in names])
+            run.values |= dict(zip(names, here, strict=True))
+
+    def _smooth(self) -> bool:
+        """Whether the gradient half-way between the two runs is the mean of theirs."""
+        assert self._gradient is not None
+        one, other, pinned = self._gradient
+        middle = {name: _middle(value, other[name]) for name, value in one.items()}
+        gradients = []
+        for given in (one, other, middle):
+            run = _Run(self._plan, self._formulas)
+            gradients.append(run.step(("gradient",), given, pinned).values)
+        bent = apart = 0.0
+        for name in self._plan.gradients.values():
+            a, b, between = (values[name] for values in gradients)
+            bent += float(np.sum((between - (a + b) / 2.0) ** 2))
+            apart += float(np.sum((a - b) ** 2))
+        return bent <= SMOOTH**2 * apart
+
+
+def _middle(a: HostArray, b: HostArray) -> HostArray:
+    return (a + b) / 2.0 if a.dtype.kind == "f" else a
+
+
+def _rms(value: HostArray) -> float:
+    return float(np.sqrt(np.mean(value * value)))

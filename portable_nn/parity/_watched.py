@@ -1,0 +1,237 @@
+"""A backend that is looked on at: which steps, and what is compared of each.
+
+A step can be looked on at call by call (``_look.py``), or only run, and then be compared as a whole
+(``_shadow.py``) and followed by a run of the formulas (``_trajectory.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from portable_nn.backend import Backend, Step
+from portable_nn.errors import BackendError
+from portable_nn.parity._look import Look
+from portable_nn.parity._measure import Formulas
+from portable_nn.parity._origins import suspects, writer
+from portable_nn.parity._recorder import Finding, Recorder
+from portable_nn.parity._report import Report
+from portable_nn.parity._shadow import Shadow, shadow
+from portable_nn.parity._trajectory import Lockstep
+from portable_nn.parity._walk import Values, lasting
+from portable_nn.plan import Plan, Schedule
+
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
+
+
+def sampled(steps: int) -> list[int]:
+    """Steps worth a look: 1, 2, 5, 10, 20, 50, ... and the last."""
+    found = {k * 10**power for power in range(len(str(steps))) for k in (1, 2, 5)}
+    return sorted({step for step in found if step < steps} | {steps})
+
+
+@dataclass
+class Agenda:
+    """Which steps are looked on at call by call, and which are compared as a whole.
+
+    ``watch`` are the former; None is ``sampled(steps)`` and the first step of each batch size.
+    As a whole are compared the steps after those, which run as if nobody looked; where calls cannot
+    be looked at (``opaque`` says why), those themselves; all if ``follow``. ``updates`` counts the
+    updates done, ``watched`` and ``compared`` are the steps that were.
+    """
+
+    steps: int
+    watch: Collection[int] | None = None
+    follow: bool = False
+    updates: int = 0
+    opaque: str = ""
+    watched: set[int] = field(default_factory=set)
+    compared: set[int] = field(default_factory=set)
+    _sizes: set[int] = field(default_factory=set)
+    _begun: int = 0
+
+    def begin(self, n: int) -> int:
+        """The number of the step that runs, on ``n`` rows; decides about it when it begins."""
+        step = self.updates + 1
+        if step == self._begun or step > self.steps:
+            return step
+        chosen = sampled(self.steps) if self.watch is None else self.watch
+        look = step in chosen or (self.watch is None and n not in self._sizes)
+        if look and not self.opaque:
+            self.watched.add(step)
+        if self.follow or (bool(self.opaque) if look else step - 1 in self.watched):
+            self.compared.add(step)
+        self._sizes.add(n)
+        self._begun = step
+        return step
+
+
+class Watched:
+    """A backend whose training steps are looked on at, and that is otherwise the one it wraps."""
+
+    def __init__(self, backend: Backend, recorder: Recorder, agenda: Agenda) -> None:
+        self.name, self.xp, self.device = backend.name, backend.xp, backend.device
+        self.asarray, self.to_host = backend.asarray, backend.to_host
+        self.synchronize = backend.synchronize
+        self.backend, self.recorder, self.agenda = backend, recorder, agenda
+        self.lockstep: Lockstep | None = None
+        self.left: tuple[Any, Values] = (None, {})
+
+    def start(self, plan: Plan, state: MutableMapping[str, Any], n: int, watch: Any = None) -> Step:
+        """The step of the backend, and beside it, on the same state, one that is looked on at."""
+        plain = self.backend.start(plan, state, n)
+        return WatchedStep(self, plain, plan, state, n) if plan.mode == "train" else plain
+
+    def report(self, dtype: str) -> Report:
+        """What was found."""
+        recorder, agenda = self.recorder, self.agenda
+        return Report(
+            backend=self.name,
+            dtype=dtype,
+            steps=agenda.updates,
+            watched=sorted(agenda.watched),
+            calls=recorder.calls,
+            numbers=recorder.numbers,
+            faults=list(recorder.faults.values()),
+            worst=list(recorder.worst.values()),
+            compared=sorted(agenda.compared),
+            opaque=agenda.opaque,
+            reference=str(recorder.formulas or Formulas(dtype)),
+            trajectory=None if self.lockstep is None else self.lockstep.found,
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.backend!r}, watched"
+
+
+class WatchedStep:
+    """Runs the plain step or the one that shows its calls; what is read comes from the last."""
+
+    def __init__(
+        self, watched: Watched, plain: Step, plan: Plan, state: MutableMapping[str, Any], n: int
+    ) -> None:
+        self._watched, self._plan, self._state, self._n = watched, plan, state, n
+        self._recorder, self._agenda = watched.recorder, watched.agenda
+        self._to_host = watched.backend.to_host
+        self._formulas = watched.recorder.formulas or Formulas(plan.dtype)
+        self._data: dict[str, HostArray] = {}
+        self._look = Look(watched.backend, watched.recorder, plan, n)
+        self._plain = self._shown = self._last = plain
+        try:
+            self._shown = watched.backend.start(plan, state, n, watch=self._look)
+        except BackendError as error:
+            self._agenda.opaque = str(error)
+
+    def run(self, fed: Mapping[str, Any], section: str | None = None) -> None:
+        """Run one section, or all, and compare what the agenda says."""
+        sections = self._plan.sections if section is None else (section,)
+        step = self._recorder.step = self._agenda.begin(self._n)
+        look, compare = step in self._agenda.watched, step in self._agenda.compared
+        held = self._held(sections, fed) if look or compare else {}
+        self._check_between(held)
+        if look:
+            self._look.begin(held)
+        self._last = self._shown if look else self._plain
+        self._last.run(fed, section)
+        if look:
+            self._look.finish(self._last, sections)
+        left: dict[str, HostArray] = {}
+        if look or compare:
+            left = {n: self._to_host(self.read(n)) for n in lasting(self._plan, sections)}
+        if compare:
+            self._compare(sections, self._begin(sections, held), left)
+        self._watched.left = (self._state, left)
+        self._agenda.updates += self._plan.sections[-1] in sections
+
+    def read(self, name: str) -> Any:
+        return self._last.read(name)
+
+    def write(self, name: str, value: Any) -> None:
+        self._last.write(name, value)
+        self._watched.left = (None, {})
+        self._agenda.follow = False  # the formulas know nothing of what was written
+
+    def _held(self, sections: Sequence[str], fed: Mapping[str, Any]) -> dict[str, HostArray]:
+        """Host copies of what a run begins with, but the data it gathers its rows from."""
+        names = [buffer.name for buffer in self._plan.of_kind("parameter", "state")]
+        reads = [name for section in sections for name in self._plan.reads(section)]
+        kept = {name for name in reads if name in self._plan.kept}
+        kept -= set(lasting(self._plan, sections))
+        held = {name: self._to_host(self.read(name)) for name in [*names, *kept]}
+        return held | {name: self._to_host(array) for name, array in fed.items()}
+
+    def _begin(self, sections: Sequence[str], held: Values) -> dict[str, HostArray]:
+        """What the sections read, in the type of the formulas; of the data, the rows they take."""
+        written = {
+            name for s in sections for call in self._plan.section(s) for name in call.outputs
+        }
+        begin: dict[str, HostArray] = {}
+        for name in (name for section in sections for name in self._plan.reads(section)):
+            buffer = self._plan.buffers[name]
+            if buffer.shape[:1] == ("rows",):
+                begin[name] = self._rows_of(name)[held["rows"]]
+            elif name == "rows":
+                begin[name] = np.arange(self._n)
+            elif name not in written:
+                begin[name] = held[name]
+        return dict(zip(begin, self._formulas.cast(list(begin.values())), strict=True))
+
+    def _rows_of(self, name: str) -> HostArray:
+        if name not in self._data:
+            self._data[name] = self._to_host(self._state[name])
+        return self._data[name]
+
+    def _check_between(self, held: Values) -> None:
+        """Nothing may change between two steps."""
+        state, left = self._watched.left
+        for name, value in left.items() if state is self._state else ():
+            if name in held:
+                same = np.array_equal(held[name], value, equal_nan=True)
+                text = "" if same else f"{name} has changed since the step before"
+                kernel = self._plan.calls[writer(self._plan, name)].kernel.name
+                self._recorder.checked("data flow", name, kernel, text)
+
+    def _compare(self, sections: Sequence[str], begin: Values, left: Values) -> None:
+        """Compare a step as a whole, and let the formulas follow."""
+        plan, recorder = self._plan, self._recorder
+        self._check_schedule(begin)
+        follow = self._agenda.follow
+        seen = shadow(plan, sections, begin, left, self._formulas, branches=follow)
+        recorder.numbers += sum(value.size for value in left.values())
+        right = [name for name, share in seen.shares.items() if share <= 1.0]
+        for name in [*right, *seen.wrong[:1]]:  # the other wrong ones follow from the first
+            kernel, share = plan.calls[writer(plan, name)].kernel.name, seen.shares[name]
+            text = self._words(name, share, right) if share > 1.0 else ""
+            recorder.note(Finding("step", recorder.step, name, kernel, share, text=text))
+        if follow:
+            self._follow(sections, begin, left, seen)
+
+    def _check_schedule(self, begin: Values) -> None:
+        for call in self._plan.calls:
+            for name in call.inputs:
+                source = self._plan.buffers[name].source
+                if name in begin and isinstance(source, Schedule):
+                    narrow = begin[name].astype(self._plan.dtype)
+                    wrong = self._recorder.scheduled(source.name, narrow)
+                    called = call.outputs[0].removeprefix("new_")
+                    self._recorder.checked("schedule", called, call.kernel.name, wrong)
+
+    def _words(self, name: str, share: float, right: Sequence[str]) -> str:
+        off = f"{share:.3g} times further off than rounding explains"
+        others = ", ".join(suspects(self._plan, name, right))
+        before = f"; the fault is in that or in what comes before it: {others}" if others else ""
+        return f"after the step, compared as a whole, it is {off}{before}"
+
+    def _follow(self, sections: Sequence[str], begin: Values, left: Values, seen: Shadow) -> None:
+        watched, recorder = self._watched, self._recorder
+        if watched.lockstep is None:
+            watched.lockstep = Lockstep(self._plan, self._formulas)
+        for name, share, text in watched.lockstep.follow(
+            recorder.step, sections, begin, left, seen
+        ):
+            kernel = self._plan.calls[writer(self._plan, name)].kernel.name
+            recorder.note(Finding("trajectory", recorder.step, name, kernel, share, text=text))
