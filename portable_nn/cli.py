@@ -12,8 +12,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from portable_nn.errors import (
     BackendError,
     DataError,
     FileError,
+    NetworkError,
     NotFittedError,
     PortableNNError,
     ShapeError,
@@ -253,24 +254,56 @@ def plan(arguments: argparse.Namespace) -> None:
 
 
 def parity(arguments: argparse.Namespace) -> int:
-    """Train on digits on each backend; print where it departs from the formulas. 1 if one does."""
-    x, y = load_digits()
-    layers = mlp(arguments.hidden, outputs=10, activation=arguments.activation)
+    """Train on each backend; print where it departs from the formulas. 1 if one does."""
+    if arguments.arguments and not arguments.script:
+        arguments.fail("argument --script: is needed for arguments of a script")
     equal = True
     for name, _ in arguments.backends:
         get_backend(name)  # before the first is trained on
     for name, dtype in arguments.backends:
-        exact = checking.exact_network(name, dtype)
-        with Progress(1, arguments.steps, show=not arguments.quiet) as bar:
-            report = checking.check_training(
-                layers, x, y, loss="cross_entropy", backend=name, dtype=dtype,
-                steps=arguments.steps, batch_size=arguments.batch_size, seed=arguments.seed,
-                progress=bar.step,
-            )  # fmt: skip
+        report = _parity_of(name, dtype, arguments)
+        exact = checking.exact_network(name, report.dtype)
         equal = equal and exact.equal and report.ok
         found = report.to_dict() | {"exact": exact.equal, "exact_verdict": str(exact)}
         print(json.dumps(found) if arguments.json else f"{exact}\n{report}\n", flush=True)
     return 0 if equal else 1
+
+
+def _parity_of(name: str, dtype: str, arguments: argparse.Namespace) -> checking.Report:
+    show, x, y = not arguments.quiet, *load_digits()
+    with Progress(1, arguments.steps, show=show) as bar:
+        options: dict[str, Any] = {
+            "backend": name, "steps": arguments.steps, "trajectory": arguments.trajectory,
+            "reference": arguments.reference, "progress": bar.step,
+        }  # fmt: skip
+        if arguments.script:
+            return _parity_of_script(dtype, arguments, options)
+        layers = mlp(arguments.hidden, outputs=10, activation=arguments.activation)
+        return checking.check_training(
+            layers, x, y, loss="cross_entropy", dtype=dtype or DTYPES[0],
+            batch_size=arguments.batch_size, seed=arguments.seed, **options,
+        )  # fmt: skip
+
+
+def _parity_of_script(
+    dtype: str, arguments: argparse.Namespace, options: Mapping[str, Any]
+) -> checking.Report:
+    """What a script prints goes to standard error, and nowhere if that is to be quiet."""
+    script, fail = arguments.script, arguments.fail
+    with ExitStack() as stack:
+        there = stack.enter_context(Path(os.devnull).open("w")) if arguments.quiet else sys.stderr
+        stack.enter_context(redirect_stdout(there))
+        if arguments.quiet:
+            stack.enter_context(redirect_stderr(there))
+        try:
+            report = checking.check_script(script, arguments.arguments, **options)
+        except (DataError, NetworkError) as error:
+            wrong = str(error)
+        else:
+            wrong = "" if dtype in ("", report.dtype) else f"{script} trains in {report.dtype}"
+    if wrong:
+        fail(f"argument --script: {wrong}")
+    return report
 
 
 def fingerprint(arguments: argparse.Namespace) -> int:
@@ -281,9 +314,9 @@ def fingerprint(arguments: argparse.Namespace) -> int:
 
 
 def _backend_and_dtype(text: str) -> tuple[str, str]:
-    """``("torch:cuda:0", "float64")`` of ``"torch:cuda:0:float64"``; float32 if it says nothing."""
+    """``("torch:cuda:0", "float64")`` of ``"torch:cuda:0:float64"``; no dtype if none is said."""
     name, _, dtype = text.rpartition(":")
-    return (name, dtype) if dtype in DTYPES and name else (text, DTYPES[0])
+    return (name, dtype) if dtype in DTYPES and name else (text, "")
 
 
 BACKENDS = Kind(
@@ -291,6 +324,12 @@ BACKENDS = Kind(
     (str,),
     lambda text: [_backend_and_dtype(name) for name in text.split(",")],
     lambda names: all(name for name, _ in names),
+)
+REFERENCE = Kind(
+    "a backend and a dtype, numpy:float64 say",
+    (str,),
+    _backend_and_dtype,
+    lambda found: bool(found[1]),
 )
 
 
@@ -345,15 +384,20 @@ def _add_parity(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     names = "with commas between; numpy:float64, torch:cuda:0, ... (%(default)s)"
     add("--backends", type=BACKENDS, default="numpy", metavar="NAMES", help=names)
-    add(
-        "--steps", type=COUNT, default=200, help="updates, some of which are compared (%(default)s)"
-    )
-    add(
-        "--hidden", type=SIZES, default="64,64", metavar="SIZES", help="hidden layers (%(default)s)"
-    )
+    wider = "what formulas are evaluated in, numpy:float64 say (NumPy in a wider type)"
+    add("--reference", type=REFERENCE, metavar="NAME", help=wider)
+    add("--steps", type=COUNT, default=200, help="updates that are looked at (%(default)s)")
+    what = parser.add_mutually_exclusive_group()
+    hidden = "hidden layers of a network that learns digits (%(default)s)"
+    what.add_argument("--hidden", type=SIZES, default="64,64", metavar="SIZES", help=hidden)
+    script = "a training script, run as it is on each backend instead"
+    what.add_argument("--script", metavar="FILE", help=script)
+    add("arguments", nargs="*", help="arguments of the script; '--' before the first")
     add("--activation", choices=sorted(ACTIVATIONS), default="relu", help="(%(default)s)")
     add("--batch-size", type=COUNT, default=128, help="rows an update (%(default)s)")
     add("--seed", type=SEED, default=0, help="of initial weights and order (%(default)s)")
+    follow = "follow the whole training with one by the formulas, which takes a while (on)"
+    add("--trajectory", action=argparse.BooleanOptionalAction, default=True, help=follow)
     add("--json", action="store_true", help="a line of JSON for each backend")
     add("--quiet", action="store_true", help="no progress on standard error")
 

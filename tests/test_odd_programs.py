@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import ways
+from oracle import assert_trains_by_the_formulas
 
 from portable_nn import (
     SGD,
@@ -22,6 +23,7 @@ from portable_nn import (
     Softmax,
     Tanh,
     kernels,
+    parity,
 )
 from portable_nn.initializers import he_normal, ones
 from portable_nn.kernels import Gradient, kernel
@@ -35,20 +37,13 @@ LABELS = GENERATOR.integers(0, 3, 24)
 QUIET = {"progress": False, "epochs": 2, "batch_size": 8}
 
 
-def both(layers, optimizer=None, loss="half_squared_error", y=Y):
-    """Parameters after two epochs, on the lowered NumPy and through the meanings."""
-    found = []
-    for name in ("numpy", "numpy-reference"):
-        network = Network(layers, dtype="float64")
-        options = {"loss": loss, "optimizer": optimizer or SGD(0.1), "backend": ways.open_way(name)}
-        found.append(network.fit(X, y, **options, **QUIET).parameters)
-    return found
-
-
-def assert_alike(lowered, reference):
-    for name, value in reference.items():
-        # Six steps whose sums of a few dozen terms differ in order.
-        np.testing.assert_allclose(lowered[name], value, rtol=0.0, atol=1e-12, err_msg=name)
+def assert_by_the_formulas(layers, optimizer=None):
+    """Six steps in both dtypes on the lowered NumPy."""
+    for dtype in ("float32", "float64"):
+        assert_trains_by_the_formulas(
+            layers, X, Y, loss="half_squared_error", optimizer=optimizer or SGD(0.1), dtype=dtype,
+            backend=ways.open_way("numpy"), steps=6, batch_size=8,
+        )  # fmt: skip
 
 
 # -- memory --------------------------------------------------------------------------------
@@ -96,7 +91,7 @@ class Cooling:
 
 @pytest.mark.parametrize("optimizer", [Remember(), Cooling()], ids=["remember", "cooling"])
 def test_updates_that_share_or_pass_on_what_they_read(optimizer):
-    assert_alike(*both([Dense(4), Tanh(), Dense(2)], optimizer))
+    assert_by_the_formulas([Dense(4), Tanh(), Dense(2)], optimizer)
 
 
 @kernel(shapes=lambda grad, *others: (grad,))
@@ -140,7 +135,7 @@ class Swapped:
 
 @pytest.mark.parametrize("layer", [Circle(), Swapped()], ids=["circle", "swapped"])
 def test_donations_that_cannot_all_be_used(layer):
-    assert_alike(*both([Dense(4), layer, Dense(2)]))
+    assert_by_the_formulas([Dense(4), layer, Dense(2)])
 
 
 class Wide:
@@ -159,7 +154,7 @@ def test_a_leading_axis_is_left_to_the_meanings():
     step = backend.start(plan, state, 24)
     step.run({"x": X})
     expected = np.tanh(X @ state["wide1.weight"])
-    # Sums of five terms.
+    # A formula written here, not a kernel: sums of five terms.
     np.testing.assert_allclose(step.read(plan.outputs["output"]), expected, rtol=0.0, atol=1e-15)
 
 
@@ -422,7 +417,7 @@ def test_a_part_of_a_batch_is_as_long_as_its_rows(backend):
     whole = float(backend.to_host(training.gradient(batch)))
     parts = [replace(batch, rows=batch.rows[k : k + 4], first_row=k) for k in (0, 4)]
     values = [float(backend.to_host(training.gradient(part))) for part in parts]
-    # Sixteen squares in another order.
+    # A sum of two losses and a loss of all rows: sixteen squares in another order.
     assert sum(values) == pytest.approx(whole, rel=1e-13)
 
 
@@ -456,10 +451,14 @@ def test_trace_shows_every_buffer_and_changes_nothing(backend):
     found = training.trace(batch)
     training.gradient(batch)
     error = found["dense2"] - found["targets"]
-    # Two roundings of numbers near 1; then sixteen squares in another order.
+    # A formula written here: two roundings of numbers near 1.
     np.testing.assert_allclose(found["grad_dense2"], error / 8, rtol=0.0, atol=1e-15)
-    loss = backend.to_host(training.read("loss"))
-    np.testing.assert_allclose(found["loss"], loss, rtol=1e-13)
+    ran = found | {"loss": backend.to_host(training.read("loss"))}
+    for outputs in (found, ran):
+        for call in training.plan.section("gradient"):
+            read, wrote = [found[k] for k in call.inputs], [outputs[k] for k in call.outputs]
+            judged = parity.measure(call, read, wrote, "float64")
+            assert max(one.share for one in judged) <= 1.0, call.outputs
     for name, value in before.items():
         np.testing.assert_array_equal(network.parameters[name], value)
 

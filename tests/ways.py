@@ -190,8 +190,8 @@ def assert_lives(array, backend, dtype, shape):
     assert tuple(array.shape) == tuple(shape)
 
 
-def assert_array(array, backend, expected, *, rtol=0.0, atol=0.0):
-    """Like ``expected`` (a host array) in dtype, shape and value, and living on ``backend``."""
+def assert_array(array, backend, expected):
+    """Equal to ``expected`` (a host array) in dtype, shape and value, and living on ``backend``."""
     expected = np.asarray(expected)
     assert_lives(array, backend, expected.dtype.name, expected.shape)
-    np.testing.assert_allclose(backend.to_host(array), expected, rtol=rtol, atol=atol)
+    np.testing.assert_array_equal(backend.to_host(array), expected)

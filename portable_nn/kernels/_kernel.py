@@ -40,11 +40,12 @@ class Kernel:
         only, so calls on adjacent memory may be merged into one.
     magnitude
         ``magnitude(xp, *inputs, **attributes)``: for each output the size S that rounding
-        errors are proportional to; None means the outputs' own absolute values.
+        errors are proportional to; None: it is found by trying changed inputs.
     length
-        ``length(*input_shapes)``: number of terms summed for one output element.
+        ``length(*input_shapes)``: number of terms summed for one output element; a tuple where
+        the outputs differ in it.
     branch
-        ``branch(xp, *inputs)``: which piece of a kinked function each element took.
+        ``branch(xp, *inputs, **attributes)``: which piece of a kinked function each element took.
     cost
         ``cost(*input_shapes)``: floating point operations.
     """
@@ -56,7 +57,7 @@ class Kernel:
     donates: tuple[tuple[int, int], ...] = ()
     elementwise: bool = False
     magnitude: Callable[..., tuple[Any, ...]] | None = None
-    length: Callable[..., int] = lambda *shapes: 1
+    length: Callable[..., int | tuple[int, ...]] = lambda *shapes: 1
     branch: Callable[..., Any] | None = None
     cost: Callable[..., int] = lambda *shapes: math.prod(shapes[0])
 
@@ -103,8 +104,7 @@ def _equal_shapes(*shapes: Shape, **attributes: Any) -> tuple[Shape, ...]:
 def elementwise(**fields: Any) -> Callable[[Meaning], Kernel]:
     """Make the decorated formula an elementwise ``Kernel``: one output, shaped as input 0.
 
-    Defaults: the output may overwrite input 0, errors are proportional to the output, one
-    operation per element.
+    Defaults: the output may overwrite input 0, one operation per element.
     """
     defaults = {
         "shapes": _equal_shapes,
@@ -119,6 +119,18 @@ def from_output(backward: Kernel) -> Callable[[Call, Sequence[str]], list[Gradie
     return lambda call, grads: [
         Gradient((0,), (grads[0], call.outputs[0]), backward, call.attributes)
     ]
+
+
+def accurate(**fields: Any) -> Callable[[Meaning], Kernel]:
+    """Make the decorated formula an elementwise ``Kernel`` that is accurate: S is its output."""
+
+    def decorate(meaning: Meaning) -> Kernel:
+        def magnitude(xp: Any, *inputs: Any) -> tuple[Any, ...]:
+            return (xp.abs(meaning(xp, *inputs)),)
+
+        return elementwise(**({"magnitude": magnitude} | fields))(meaning)
+
+    return decorate
 
 
 def multilinear(**fields: Any) -> Callable[[Meaning], Kernel]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 
-from portable_nn.kernels._kernel import elementwise, from_output, kernel
+from portable_nn.kernels._kernel import accurate, elementwise, from_output, kernel
 from portable_nn.typing import Array, Namespace
 
 
-@elementwise()
+@accurate()
 def relu_backward(xp: Namespace, grad: Array, a: Array) -> Array:
     """``grad`` where ``a > 0``, else ``0 grad``; the derivative at 0 is 0.
 
@@ -21,7 +21,7 @@ def relu_backward(xp: Namespace, grad: Array, a: Array) -> Array:
     return xp.where(a > 0.0, grad, grad * 0.0)
 
 
-@elementwise(backward=from_output(relu_backward), branch=lambda xp, z: z > 0.0)
+@accurate(backward=from_output(relu_backward), branch=lambda xp, z: z > 0.0)
 def relu(xp: Namespace, z: Array) -> Array:
     """``a = max(z, 0)``; NaN stays NaN."""
     return xp.maximum(z, xp.zeros_like(z))
@@ -33,7 +33,7 @@ def tanh_backward(xp: Namespace, grad: Array, a: Array) -> Array:
     return grad * (1.0 - a * a)
 
 
-@elementwise(backward=from_output(tanh_backward))
+@accurate(backward=from_output(tanh_backward))
 def tanh(xp: Namespace, z: Array) -> Array:
     """``a = tanh(z)``."""
     return xp.tanh(z)
@@ -45,7 +45,7 @@ def sigmoid_backward(xp: Namespace, grad: Array, a: Array) -> Array:
     return grad * (a * (1.0 - a))
 
 
-@elementwise(backward=from_output(sigmoid_backward))
+@accurate(backward=from_output(sigmoid_backward))
 def sigmoid(xp: Namespace, z: Array) -> Array:
     """``a = 1 / (1 + exp(-z))``, as ``exp(min(z, 0)) / (1 + exp(-|z|))``.
 

@@ -8,6 +8,7 @@ from portable_nn.typing import Array, Namespace
 
 @kernel(
     shapes=lambda data, index: ((*index, *data[1:]),),
+    magnitude=lambda xp, data, index: (xp.abs(xp.take(data, index, axis=0)),),
     cost=lambda data, index: 0,
 )
 def take_rows(xp: Namespace, data: Array, index: Array) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from portable_nn.kernels._kernel import Call, Gradient, elementwise, multilinear
+from portable_nn.kernels._kernel import Call, Gradient, accurate, elementwise, multilinear
 from portable_nn.typing import Array, Namespace
 
 
@@ -77,7 +77,7 @@ def _multiply_backward(call: Call, grads: Sequence[str]) -> list[Gradient]:
     return [Gradient((0,), (grads[0], b), multiply), Gradient((1,), (a, grads[0]), multiply)]
 
 
-@elementwise(backward=_multiply_backward)
+@accurate(backward=_multiply_backward)
 def multiply(xp: Namespace, a: Array, b: Array) -> Array:
     """``a * b``, of equal shapes; dropout is a product with a mask."""
     return a * b

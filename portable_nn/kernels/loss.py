@@ -30,7 +30,7 @@ def loss_kernel(magnitude: Callable[..., Any] | None = None) -> Callable[[Meanin
         backward=_given,
         donates=((1, 0),),
         magnitude=magnitude,
-        length=lambda z, *others: z[-2] * z[-1],
+        length=lambda z, *others: (z[-2] * z[-1], 1),
         cost=lambda z, *others: 4 * math.prod(z),
     )
 

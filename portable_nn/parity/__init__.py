@@ -10,14 +10,19 @@ from portable_nn.parity._exact import ExactResult, exact_network
 from portable_nn.parity._fingerprint import Fingerprint, fingerprint
 from portable_nn.parity._measure import Errors, Measured, measure
 from portable_nn.parity._report import Report
+from portable_nn.parity._script import check_script
 from portable_nn.parity._training import check_training
+from portable_nn.parity._trajectory import Flip, Trajectory
 
 __all__ = [
     "Errors",
     "ExactResult",
     "Fingerprint",
+    "Flip",
     "Measured",
     "Report",
+    "Trajectory",
+    "check_script",
     "check_training",
     "exact_network",
     "fingerprint",

@@ -62,7 +62,7 @@ class Look:
         self, calls: Sequence[Call], names: Sequence[Sequence[str]], arrays: Sequence[HostArray]
     ) -> Iterator[tuple[Call, list[HostArray]]]:
         """Each call with its own arrays, out of the flat ones that several may share."""
-        if len(calls) == 1:
+        if len(calls) == 1 and not self._flat(names[0], arrays):
             yield calls[0], list(arrays)
             return
         places = [0] * len(arrays)
@@ -76,6 +76,10 @@ class Look:
                     places[k] += size
                 mine.append(array)
             yield call, mine
+
+    def _flat(self, names: Sequence[str], arrays: Sequence[HostArray]) -> bool:
+        shapes = [self._plan.buffers[name].shape for name in names]
+        return any(a.ndim == 1 != len(shape) for a, shape in zip(arrays, shapes, strict=True))
 
     def _used(self, call: Call, name: str, array: HostArray) -> None:
         """Check what a call reads: as it was produced, or the hyper-parameter of this step."""

@@ -17,7 +17,8 @@ A call passes if
   loop, and how far depends on the order of the sum.
 
 A kernel that declares no magnitude gets the larger of its result and of what changes of its inputs
-in the last place make of it.
+in the last place make of it. Where formulas are evaluated in the dtype itself (long double may be
+no wider than float64), both sides round, and all limits are twice as large.
 """
 
 from __future__ import annotations
@@ -105,6 +106,10 @@ class Formulas:
         """The arrays, numbers that are not whole in the type of the formulas."""
         return cast(arrays, self._kind)
 
+    def wider(self, dtype: str) -> bool:
+        """Whether they are evaluated in more bits than a dtype has."""
+        return bool(np.finfo(self._kind).nmant > np.finfo(dtype).nmant)
+
     def __str__(self) -> str:
         name = "numpy" if self._reference is None else self._reference[0].name
         return f"{name} {self._kind.__name__}"
@@ -143,26 +148,54 @@ def measure(
     inputs, outputs = [[np.asarray(v) for v in values] for values in (inputs, outputs)]
     with np.errstate(all="ignore"):
         exact = formulas(call, inputs)
-        u = unit_roundoff(dtype) if roundoff is None else roundoff
-        coarser = max(1.0, u / unit_roundoff(dtype))
-        sizes = [s * coarser for s in magnitudes(call, formulas.cast(inputs), exact)]
-        terms = call.kernel.length(*[array.shape for array in inputs])
-        found = [
-            _measured(*each, terms, dtype, coarser)
-            for each in zip(outputs, exact, sizes, strict=True)
+        coarser = max(1.0, (roundoff or 0.0) / unit_roundoff(dtype))
+        slack = 1.0 if formulas.wider(dtype) else 2.0
+        sizes = magnitudes(call, formulas.cast(inputs), exact)
+        terms = summed(call, inputs, len(exact))
+        judges = [
+            _Judge(size * coarser, e, n, coarser, slack, dtype)
+            for size, e, n in zip(sizes, exact, terms, strict=True)
         ]
+        found = [judge(*each) for judge, *each in zip(judges, outputs, exact, strict=True)]
         if all(one.share <= 1.0 for one in found):
             return found
-        plain = meaning(call, cast(inputs, np.dtype(dtype).type))
+        narrow = cast(inputs, np.dtype(dtype).type)
+        plain = meaning(call, narrow)
         exact = [_overflown(*each) for each in zip(exact, plain, outputs, strict=True)]
-        found = [
-            _measured(*each, terms, dtype, coarser)
-            for each in zip(outputs, exact, sizes, strict=True)
-        ]
-        for values in (plain, _row_by_row(call, cast(inputs, np.dtype(dtype).type), exact)):
-            own = [_errors(*each, 1.0, dtype) for each in zip(values, exact, sizes, strict=True)]
+        found = [judge(*each) for judge, *each in zip(judges, outputs, exact, strict=True)]
+        for values in (plain, _row_by_row(call, narrow, exact)):
+            own = [judge(*each) for judge, *each in zip(judges, values, exact, strict=True)]
             found = [_relaxed(*each) for each in zip(found, own, strict=True)]
         return found
+
+
+class _Judge:
+    """The limits of one output, and what is measured against them."""
+
+    def __init__(
+        self,
+        size: HostArray,
+        exact: HostArray,
+        terms: int,
+        coarser: float,
+        slack: float,
+        dtype: str,
+    ) -> None:
+        root, product = math.sqrt(terms), size * exact
+        spread = float(np.sqrt(np.sum(product * product)) / _total(exact))
+        slope = (4.0 + root / 4.0) * max(coarser, spread)
+        self._limits = slack * (16.0 + 2.0 * root), slack * (4.0 + root / 3.0), slack * slope
+        self._size, self._terms, self._dtype = size, terms, dtype
+
+    def __call__(self, output: HostArray, exact: HostArray) -> Measured:
+        errors = _errors(output, exact, self._size, self._limits[0], self._dtype)
+        return Measured(errors, self._limits, self._terms)
+
+
+def summed(call: Call, inputs: Sequence[HostArray], outputs: int) -> tuple[int, ...]:
+    """For each output of a call, the number of terms summed for one number of it."""
+    found = call.kernel.length(*[array.shape for array in inputs])
+    return found if isinstance(found, tuple) else (found,) * outputs
 
 
 def _overflown(exact: HostArray, plain: HostArray, output: HostArray) -> HostArray:
@@ -234,20 +267,6 @@ def _sensitivity(
     return sizes
 
 
-def _measured(
-    output: HostArray, exact: HostArray, size: HostArray, terms: int, dtype: str, coarser: float
-) -> Measured:
-    largest = 16.0 + 2.0 * math.sqrt(terms)
-    product = size * exact
-    spread = float(np.sqrt(np.sum(product * product)) / _total(exact))
-    limits = (
-        largest,
-        4.0 + math.sqrt(terms) / 3.0,
-        (4.0 + math.sqrt(terms) / 4.0) * max(coarser, spread),
-    )
-    return Measured(_errors(output, exact, size, largest, dtype), limits, terms)
-
-
 def _total(exact: HostArray) -> float:
     """``<exact, exact>``, never 0."""
     return max(float(np.sum(exact * exact)), float(np.finfo(np.float64).tiny))
@@ -281,9 +300,9 @@ def _errors(
     )
 
 
-def _relaxed(found: Measured, plain: Errors) -> Measured:
+def _relaxed(found: Measured, plain: Measured) -> Measured:
     """The same errors, with limits no stricter than four times NumPy's own errors."""
-    own = (plain.largest, plain.rms, plain.slope)
+    own = (plain.errors.largest, plain.errors.rms, plain.errors.slope)
     limits = [
         max(limit, 4.0 * error) if math.isfinite(error) else limit
         for limit, error in zip(found.limits, own, strict=True)

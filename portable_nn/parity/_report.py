@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from textwrap import fill
 from typing import Any
 
 from portable_nn.parity._recorder import Finding
 from portable_nn.parity._trajectory import Trajectory
 
 SCOPE = (
-    "Not seen: errors of a few rounding units in every number, what happens in steps that were not "
-    "compared, and data that was wrong before the step."
+    "Not seen: errors of a few rounding units in every number, what happens in steps that were\n"
+    "not compared, and data that was wrong before the step."
 )
 
 
@@ -89,13 +90,28 @@ class Report:
         return cleaned
 
     def __str__(self) -> str:
+        course = [] if self.trajectory is None else [self.trajectory.words, ""]
+        return "\n".join([self.verdict, "", *self._table(), "", *course, self._evaluated(), SCOPE])
+
+    def _table(self) -> list[str]:
+        """The worst of each kernel and check, and what is right in every bit."""
         rows = [("kernel", "check", "of limit", "worst at", "step")]
+        exact: dict[str, list[str]] = {}
         for found in sorted(self.worst, key=lambda found: -found.share):
+            if found.share == 0.0:
+                exact.setdefault(found.check, []).append(found.kernel)
+                continue
             share = f"{found.share:.2f}" if math.isfinite(found.share) else "wrong"
             rows.append((found.kernel, found.check, share, found.name, str(found.step)))
         widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        return "\n".join([self.verdict, "", *lines, "", SCOPE])
+        right = [f"{check} ({', '.join(names)})" for check, names in exact.items()]
+        return [*lines, *fill(f"Right in every bit: {'; '.join(right)}.", 100).splitlines()]
+
+    def _evaluated(self) -> str:
+        """What stands behind the words, in words."""
+        opaque = f" No call could be looked at: {self.opaque}" if self.opaque else ""
+        return fill(f"The formulas were evaluated in {self.reference}.{opaque}", 100)
 
 
 def _plain(value: Any) -> Any:

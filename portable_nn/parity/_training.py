@@ -13,10 +13,9 @@ from portable_nn.layers import Layer
 from portable_nn.losses import Loss
 from portable_nn.network import Network
 from portable_nn.optimizers import Optimizer, as_optimizer
-from portable_nn.parity._measure import Formulas
 from portable_nn.parity._recorder import Recorder
 from portable_nn.parity._report import Report
-from portable_nn.parity._watched import Agenda, Watched, sampled
+from portable_nn.parity._watched import Agenda, Watched
 
 
 def check_training(
@@ -69,15 +68,11 @@ def check_training(
         As ``fit`` does.
     """
     steps, by = checks.count(steps, "steps"), as_optimizer(optimizer)
-    asked = sampled(steps) if watch is None else list(watch)
-    watched = {checks.count(step, "a watched step") for step in asked}
-    if not watched or max(watched) > steps:
-        raise DataError(f"watch names steps from 1 to {steps}; got {brief(asked)}.")
     chosen, network = get_backend(backend), Network(layers, dtype=dtype)
-    formulas = Formulas(network.dtype, reference and (get_backend(reference[0]), reference[1]))
-    recorder = Recorder(by, formulas=formulas, roundoffs=getattr(chosen, "roundoffs", {}))
-    agenda = Agenda(steps, None if watch is None else watched, trajectory)
-    looked = Watched(chosen, recorder, agenda)
+    recorder, asked = Recorder(by), None if watch is None else _steps(watch, steps)
+    agenda = Agenda(steps, asked, follow=trajectory, progress=progress)
+    wider = None if reference is None else (get_backend(reference[0]), reference[1])
+    looked = Watched(chosen, recorder, agenda, wider)
     training = network.start(
         loss=loss, optimizer=by, batch_size=batch_size, seed=seed, backend=looked
     )
@@ -86,8 +81,15 @@ def check_training(
         for batch in training.batches(x, y, epoch):
             recorder.epoch = batch.epoch
             training.step(batch)
-            progress()
             if training.updates == steps:
                 break
         epoch += 1
-    return looked.report(network.dtype)
+    return looked.report()
+
+
+def _steps(watch: Iterable[int], steps: int) -> set[int]:
+    asked = list(watch)
+    watched = {checks.count(step, "a watched step") for step in asked}
+    if not watched or max(watched) > steps:
+        raise DataError(f"watch names steps from 1 to {steps}; got {brief(asked)}.")
+    return watched

@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from portable_nn.parity._measure import Formulas, unit_roundoff
+from portable_nn.parity._measure import Formulas, summed, unit_roundoff
 from portable_nn.parity._shadow import Shadow
 from portable_nn.parity._walk import Rounding, Values, Walk, after, walk
 from portable_nn.plan import Plan
@@ -82,6 +83,30 @@ class Trajectory:
         return next((k for k, one in enumerate(apart) if one), len(self.loss))
 
 
+    @property
+    def words(self) -> str:
+        """What happened, in some sentences."""
+        steps, agree = len(self.loss), self.horizon
+        if not self.distance:
+            return "The formulas did not follow: values were changed between two steps."
+        how_long = f"in all {steps} steps" if agree == steps else f"until step {agree}"
+        away, limit = f"{self.distance[-1]:.1e}", f"{self.limit[-1]:.1e}"
+        said = [
+            f"Beside the formulas: losses agree to {AGREE:.1%} {how_long}.",
+            f"The parameters end {away} away, relative; rounding explains {limit}.",
+        ]
+        if count := sum(flip.count for flip in self.flips):
+            first = f"step {self.flips[0].step}, {self.flips[0].name}"
+            said += [
+                f"For that the formulas took, at kinks, the branches of the backend: {count} times "
+                f"another than their own, first in {first}.",
+                f"Left alone, they end {self.free_distance[-1]:.1e} away.",
+            ]
+        if self.jumps:
+            said.append(f"They began anew after jumps in steps {self.jumps}.")
+        return fill(" ".join(said), 100)
+
+
 class _Run:
     """The values of one run by the formulas."""
 
@@ -127,7 +152,7 @@ class Lockstep:
 
     def __init__(self, plan: Plan, formulas: Formulas) -> None:
         self.found = Trajectory()
-        self._plan, self._formulas = plan, formulas
+        self.plan, self._formulas = plan, formulas
         self._pinned, self._free = _Run(plan, formulas), _Run(plan, formulas)
         self._twins = [_Run(plan, formulas) for _ in range(TWINS)]
         self._steps = 0
@@ -147,7 +172,7 @@ class Lockstep:
             walked = self._pinned.step(sections, begin, seen.walk)
             twins = []
             for k, twin in enumerate(self._twins):
-                rounding = Rounding(self._plan.dtype, seen.sizes, TWINS * step + k)
+                rounding = Rounding(self.plan.dtype, seen.sizes, TWINS * step + k)
                 twins.append(twin.step(sections, begin, seen.walk, rounding))
             flips = self._flips(step, walked, twins, seen)
             self.found.flips += flips
@@ -155,7 +180,7 @@ class Lockstep:
             self._free.step(sections, begin)
             if "update" in sections:
                 faults += self._apart(step, found)
-            if (loss := self._plan.outputs["loss"]) in found:
+            if (loss := self.plan.outputs["loss"]) in found:
                 self.found.loss.append(float(found[loss]))
                 self.found.reference_loss.append(float(self._free.values[loss]))
         return faults
@@ -167,9 +192,11 @@ class Lockstep:
             source = next((c for c in seen.sizes if name in c.outputs), None)
             if source is None:
                 continue
-            unit = unit_roundoff(self._plan.dtype) * seen.sizes[source][source.outputs.index(name)]
+            position = source.outputs.index(name)
+            unit = unit_roundoff(self.plan.dtype) * seen.sizes[source][position]
             spread = max(_rms((twin.values[name] - here) / unit) for twin in twins)
-            terms = source.kernel.length(*[walked.values[k].shape for k in source.inputs])
+            inputs = [walked.values[one] for one in source.inputs]
+            terms = summed(source, inputs, len(source.outputs))[position]
             limit = 16.0 + 2.0 * math.sqrt(terms) + LIMIT * spread
             gap = np.abs(seen.walk.values[name] - here) / unit
             found.append(Flip(step, name, int(flipped.sum()), float(gap[flipped].max() / limit)))
@@ -178,7 +205,7 @@ class Lockstep:
     def _apart(self, step: int, found: Values) -> list[Fault]:
         """Keep the distances; what is too far is a fault, unless a gradient jumped between."""
         self._steps += 1
-        model = 4.0 * unit_roundoff(self._plan.dtype) * math.sqrt(self._steps)
+        model = 4.0 * unit_roundoff(self.plan.dtype) * math.sqrt(self._steps)
         spread = max(self._pinned.distance(twin.values) for twin in self._twins)
         distance, limit = self._pinned.distance(found), max(model, LIMIT * spread)
         self.found.distance.append(distance)
@@ -190,7 +217,7 @@ class Lockstep:
         if not self._smooth():
             self.found.jumps.append(step)
             return []
-        return [(next(iter(self._plan.gradients)), distance / limit, DRIFTED)]
+        return [(next(iter(self.plan.gradients)), distance / limit, DRIFTED)]
 
     def _restart(self, found: Values) -> None:
         self._steps = 0
@@ -206,10 +233,10 @@ class Lockstep:
         middle = {name: _middle(value, other[name]) for name, value in one.items()}
         gradients = []
         for given in (one, other, middle):
-            run = _Run(self._plan, self._formulas)
+            run = _Run(self.plan, self._formulas)
             gradients.append(run.step(("gradient",), given, pinned).values)
         bent = apart = 0.0
-        for name in self._plan.gradients.values():
+        for name in self.plan.gradients.values():
             a, b, between = (values[name] for values in gradients)
             bent += float(np.sum((between - (a + b) / 2.0) ** 2))
             apart += float(np.sum((a - b) ** 2))

@@ -11,7 +11,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from portable_nn.kernels import Call
-from portable_nn.parity._measure import Formulas, magnitudes, unit_roundoff
+from portable_nn.parity._measure import Formulas, magnitudes, summed, unit_roundoff
 from portable_nn.parity._origins import writer
 from portable_nn.plan import Plan
 
@@ -48,14 +48,15 @@ class Rounding:
     def __call__(
         self, call: Call, inputs: Sequence[HostArray], outputs: Sequence[HostArray]
     ) -> list[HostArray]:
-        terms = call.kernel.length(*[array.shape for array in inputs])
+        lengths = summed(call, inputs, len(outputs))
+        rows = zip(outputs, self._sizes[call], lengths, strict=True)
+        return [self._moved(*row) for row in rows]
+
+    def _moved(self, value: HostArray, size: HostArray, terms: int) -> HostArray:
+        if value.dtype.kind != "f":
+            return value
         unit = self._roundoff * (1.0 + math.sqrt(terms) / 12.0)
-        return [
-            value + unit * size * self._random.standard_normal(value.shape)
-            if value.dtype.kind == "f"
-            else value
-            for value, size in zip(outputs, self._sizes[call], strict=True)
-        ]
+        return value + unit * size * self._random.standard_normal(value.shape)
 
 
 def walk(

@@ -6,7 +6,7 @@ A step can be looked on at call by call (``_look.py``), or only run, and then be
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,10 @@ def sampled(steps: int) -> list[int]:
     return sorted({step for step in found if step < steps} | {steps})
 
 
+class Enough(BaseException):
+    """The last step that was to be looked at is done."""
+
+
 @dataclass
 class Agenda:
     """Which steps are looked on at call by call, and which are compared as a whole.
@@ -41,18 +45,28 @@ class Agenda:
     ``watch`` are the former; None is ``sampled(steps)`` and the first step of each batch size.
     As a whole are compared the steps after those, which run as if nobody looked; where calls cannot
     be looked at (``opaque`` says why), those themselves; all if ``follow``. ``updates`` counts the
-    updates done, ``watched`` and ``compared`` are the steps that were.
+    updates done, ``watched`` and ``compared`` are the steps that were. After each ``progress`` is
+    called; after the last, ``stop`` ends the program that trains by ``Enough``.
     """
 
     steps: int
     watch: Collection[int] | None = None
     follow: bool = False
+    stop: bool = False
+    progress: Callable[[], object] = lambda: None
     updates: int = 0
     opaque: str = ""
     watched: set[int] = field(default_factory=set)
     compared: set[int] = field(default_factory=set)
     _sizes: set[int] = field(default_factory=set)
     _begun: int = 0
+
+    def end(self) -> None:
+        """An update is done."""
+        self.updates += 1
+        self.progress()
+        if self.stop and self.updates == self.steps:
+            raise Enough
 
     def begin(self, n: int) -> int:
         """The number of the step that runs, on ``n`` rows; decides about it when it begins."""
@@ -73,11 +87,19 @@ class Agenda:
 class Watched:
     """A backend whose training steps are looked on at, and that is otherwise the one it wraps."""
 
-    def __init__(self, backend: Backend, recorder: Recorder, agenda: Agenda) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        recorder: Recorder,
+        agenda: Agenda,
+        reference: tuple[Backend, str] | None = None,
+    ) -> None:
         self.name, self.xp, self.device = backend.name, backend.xp, backend.device
         self.asarray, self.to_host = backend.asarray, backend.to_host
         self.synchronize = backend.synchronize
         self.backend, self.recorder, self.agenda = backend, recorder, agenda
+        self.reference, self.dtype = reference, ""
+        recorder.roundoffs = getattr(backend, "roundoffs", {})
         self.lockstep: Lockstep | None = None
         self.left: tuple[Any, Values] = (None, {})
 
@@ -86,12 +108,12 @@ class Watched:
         plain = self.backend.start(plan, state, n)
         return WatchedStep(self, plain, plan, state, n) if plan.mode == "train" else plain
 
-    def report(self, dtype: str) -> Report:
+    def report(self) -> Report:
         """What was found."""
         recorder, agenda = self.recorder, self.agenda
         return Report(
             backend=self.name,
-            dtype=dtype,
+            dtype=self.dtype,
             steps=agenda.updates,
             watched=sorted(agenda.watched),
             calls=recorder.calls,
@@ -100,7 +122,7 @@ class Watched:
             worst=list(recorder.worst.values()),
             compared=sorted(agenda.compared),
             opaque=agenda.opaque,
-            reference=str(recorder.formulas or Formulas(dtype)),
+            reference=str(recorder.formulas),
             trajectory=None if self.lockstep is None else self.lockstep.found,
         )
 
@@ -117,7 +139,7 @@ class WatchedStep:
         self._watched, self._plan, self._state, self._n = watched, plan, state, n
         self._recorder, self._agenda = watched.recorder, watched.agenda
         self._to_host = watched.backend.to_host
-        self._formulas = watched.recorder.formulas or Formulas(plan.dtype)
+        self._formulas = Formulas(plan.dtype, watched.reference)
         self._data: dict[str, HostArray] = {}
         self._look = Look(watched.backend, watched.recorder, plan, n)
         self._plain = self._shown = self._last = plain
@@ -129,6 +151,7 @@ class WatchedStep:
     def run(self, fed: Mapping[str, Any], section: str | None = None) -> None:
         """Run one section, or all, and compare what the agenda says."""
         sections = self._plan.sections if section is None else (section,)
+        self._recorder.formulas, self._watched.dtype = self._formulas, self._plan.dtype
         step = self._recorder.step = self._agenda.begin(self._n)
         look, compare = step in self._agenda.watched, step in self._agenda.compared
         held = self._held(sections, fed) if look or compare else {}
@@ -145,7 +168,8 @@ class WatchedStep:
         if compare:
             self._compare(sections, self._begin(sections, held), left)
         self._watched.left = (self._state, left)
-        self._agenda.updates += self._plan.sections[-1] in sections
+        if self._plan.sections[-1] in sections:
+            self._agenda.end()
 
     def read(self, name: str) -> Any:
         return self._last.read(name)
@@ -230,8 +254,10 @@ class WatchedStep:
         watched, recorder = self._watched, self._recorder
         if watched.lockstep is None:
             watched.lockstep = Lockstep(self._plan, self._formulas)
-        for name, share, text in watched.lockstep.follow(
-            recorder.step, sections, begin, left, seen
-        ):
+        if watched.lockstep.plan is not self._plan:  # another training has begun
+            self._agenda.follow = False
+            return
+        step = recorder.step
+        for name, share, text in watched.lockstep.follow(step, sections, begin, left, seen):
             kernel = self._plan.calls[writer(self._plan, name)].kernel.name
-            recorder.note(Finding("trajectory", recorder.step, name, kernel, share, text=text))
+            recorder.note(Finding("trajectory", step, name, kernel, share, text=text))
