@@ -205,7 +205,8 @@ FAULTS = {
         "step 1, x, which take_rows computes", "it is wrong",
     ),
     "epsilon inside the root": (
-        kernels.adam, adam(inside=True), "step 1, dense1.weight, which adam computes", "epsilon = ",
+        kernels.adam, adam(inside=True), "step 1, dense1.weight, which adam computes",
+        "epsilon inside the root",
     ),
     "another epsilon": (
         kernels.adam, adam(epsilon=10.0), "step 1, dense1.weight", "epsilon = 3.16",

@@ -6,6 +6,13 @@ exact network has no tolerances: steps that nothing has to round. The fingerprin
 arithmetic of a backend does before anything is trained.
 """
 
+from portable_nn.parity._checks import (
+    Reports,
+    check_kernel,
+    check_layer,
+    check_loss,
+    check_optimizer,
+)
 from portable_nn.parity._exact import ExactResult, exact_network
 from portable_nn.parity._fingerprint import Fingerprint, fingerprint
 from portable_nn.parity._measure import Errors, Measured, measure
@@ -21,7 +28,12 @@ __all__ = [
     "Flip",
     "Measured",
     "Report",
+    "Reports",
     "Trajectory",
+    "check_kernel",
+    "check_layer",
+    "check_loss",
+    "check_optimizer",
     "check_script",
     "check_training",
     "exact_network",

@@ -244,10 +244,19 @@ def unit_roundoff(dtype: str) -> float:
 def magnitudes(
     call: Call, inputs: Sequence[HostArray], exact: Sequence[HostArray]
 ) -> list[HostArray]:
-    """S of every output: what its rounding errors are proportional to."""
+    """S of every output: what its rounding errors are proportional to.
+
+    Where it is not finite, as of a softmax beside an infinity, that of the result, or 1.
+    """
     if call.kernel.magnitude is None:
-        return _sensitivity(call, inputs, exact)
-    return [np.asarray(size) for size in call.kernel.magnitude(xp, *inputs, **call.attributes)]
+        sizes = _sensitivity(call, inputs, exact)
+    else:
+        found = call.kernel.magnitude(xp, *inputs, **call.attributes)
+        sizes = [np.asarray(size) for size in found]
+    return [
+        size if np.isfinite(size).all() else np.where(np.isfinite(size), size, np.fmax(abs(e), 1.0))
+        for size, e in zip(sizes, exact, strict=True)
+    ]
 
 
 def _sensitivity(

@@ -26,7 +26,8 @@ class Report:
     backend, dtype
         What was checked.
     steps, watched
-        How many updates were run, and which of them were looked on at.
+        How many updates were run, and which of them were looked on at; none if kernels were
+        called by themselves.
     calls, numbers
         How many kernel calls and numbers were compared with their formulas.
     faults
@@ -71,13 +72,16 @@ class Report:
             limit = f"none beyond {share:.0%} of its limit"
             return f"{who} computes what the formulas say: {seen}, {limit}."
         first = self.faults[0]
-        place = f"step {first.step}, {first.name}, which {first.kernel} computes"
+        when = f"step {first.step}" if first.step else first.check
+        place = f"{when}, {first.name}, which {first.kernel} computes"
         likely = f"; {first.text}" if first.measured is not None and first.text else ""
         return f"{who} is not equal: {place}: {_size(first)}{likely}."
 
     def _seen(self) -> str:
         """What was compared, in words."""
         whole = len(self.compared)
+        if not self.steps:
+            return f"{self.calls:,} kernel calls"
         if not self.watched:
             return f"{whole} of {self.steps} steps, compared as a whole"
         calls = f"{self.calls:,} kernel calls in {len(self.watched)} of {self.steps} steps"
@@ -102,7 +106,7 @@ class Report:
                 exact.setdefault(found.check, []).append(found.kernel)
                 continue
             share = f"{found.share:.2f}" if math.isfinite(found.share) else "wrong"
-            rows.append((found.kernel, found.check, share, found.name, str(found.step)))
+            rows.append((found.kernel, found.check, share, found.name, str(found.step or "")))
         widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         right = [f"{check} ({', '.join(names)})" for check, names in exact.items()]

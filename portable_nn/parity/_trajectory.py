@@ -82,7 +82,6 @@ class Trajectory:
         apart = (abs(a - b) > AGREE * abs(b) for a, b in pairs)
         return next((k for k, one in enumerate(apart) if one), len(self.loss))
 
-
     @property
     def words(self) -> str:
         """What happened, in some sentences."""
