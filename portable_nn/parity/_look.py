@@ -84,11 +84,10 @@ class Look:
     def _used(self, call: Call, name: str, array: HostArray) -> None:
         """Check what a call reads: as it was produced, or the hyper-parameter of this step."""
         source, reader = self._plan.buffers[name].source, self._called(call, call.outputs[0])
-        if isinstance(source, Schedule):
-            wrong = self.recorder.scheduled(source.name, array)
-            self.recorder.checked("schedule", reader, call.kernel.name, wrong)
-            if wrong:
-                return
+        if isinstance(source, Schedule) and not self.recorder.check_schedule(
+            source.name, array, reader, call.kernel.name
+        ):
+            return
         held = self._held.setdefault(name, array)
         same = np.array_equal(held, array, equal_nan=array.dtype.kind == "f")
         fed = self._plan.buffers[name].kind == "fed"

@@ -83,17 +83,16 @@ class Recorder:
             text = cause(call, inputs, outputs, k, dtype) if one.share > 1.0 else ""
             self.note(Finding(check, self.step, names[k], kernel, one.share, one, text))
 
-    def scheduled(self, hyperparameter: str, array: HostArray) -> str:
-        """What is wrong with a hyper-parameter of this step, in words, or ""."""
+    def check_schedule(self, hyperparameter: str, array: HostArray, name: str, kernel: str) -> bool:
+        """Whether a hyper-parameter is that of this step, where the optimizer is known."""
         if self.optimizer is None:
-            return ""
+            return True
         exact = self.optimizer.hyperparameters(self.step, self.epoch)[hyperparameter]
         wanted = np.asarray(exact, array.dtype)
-        if array == wanted:
-            return ""
-        return (
-            f"{hyperparameter} is {array.item():.9g}, in this step it should be {wanted.item():.9g}"
-        )
+        should = f"in this step it should be {wanted.item():.9g}"
+        wrong = "" if array == wanted else f"{hyperparameter} is {array.item():.9g}, {should}"
+        self.checked("schedule", name, kernel, wrong)
+        return not wrong
 
     def checked(self, check: str, name: str, kernel: str, wrong: str) -> None:
         """Keep what a check found that knows right and wrong only: words, or ""."""

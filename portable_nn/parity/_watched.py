@@ -16,13 +16,13 @@ from portable_nn.backend import Backend, Step
 from portable_nn.errors import BackendError
 from portable_nn.parity._look import Look
 from portable_nn.parity._measure import Formulas
-from portable_nn.parity._origins import suspects, writer
-from portable_nn.parity._recorder import Finding, Recorder
+from portable_nn.parity._origins import writer
+from portable_nn.parity._recorder import Recorder
 from portable_nn.parity._report import Report
-from portable_nn.parity._shadow import Shadow, shadow
 from portable_nn.parity._trajectory import Lockstep
 from portable_nn.parity._walk import Values, lasting
-from portable_nn.plan import Plan, Schedule
+from portable_nn.parity._whole import Whole
+from portable_nn.plan import Plan
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -102,6 +102,7 @@ class Watched:
         recorder.roundoffs = getattr(backend, "roundoffs", {})
         self.lockstep: Lockstep | None = None
         self.left: tuple[Any, Values] = (None, {})
+        self.begun: Values = {}
 
     def start(self, plan: Plan, state: MutableMapping[str, Any], n: int, watch: Any = None) -> Step:
         """The step of the backend, and beside it, on the same state, one that is looked on at."""
@@ -141,6 +142,7 @@ class WatchedStep:
         self._to_host = watched.backend.to_host
         self._formulas = Formulas(plan.dtype, watched.reference)
         self._data: dict[str, HostArray] = {}
+        self._whole = Whole(plan, watched.recorder, self._formulas)
         self._look = Look(watched.backend, watched.recorder, plan, n)
         self._plain = self._shown = self._last = plain
         try:
@@ -165,9 +167,10 @@ class WatchedStep:
         left: dict[str, HostArray] = {}
         if look or compare:
             left = {n: self._to_host(self.read(n)) for n in lasting(self._plan, sections)}
+        begin = self._begin(sections, held) if look or compare else {}
         if compare:
-            self._compare(sections, self._begin(sections, held), left)
-        self._watched.left = (self._state, left)
+            self._compare(sections, begin, left)
+        self._watched.left, self._watched.begun = (self._state, left), begin
         if self._plan.sections[-1] in sections:
             self._agenda.end()
 
@@ -221,43 +224,13 @@ class WatchedStep:
 
     def _compare(self, sections: Sequence[str], begin: Values, left: Values) -> None:
         """Compare a step as a whole, and let the formulas follow."""
-        plan, recorder = self._plan, self._recorder
-        self._check_schedule(begin)
-        follow = self._agenda.follow
-        seen = shadow(plan, sections, begin, left, self._formulas, branches=follow)
-        recorder.numbers += sum(value.size for value in left.values())
-        right = [name for name, share in seen.shares.items() if share <= 1.0]
-        for name in [*right, *seen.wrong[:1]]:  # the other wrong ones follow from the first
-            kernel, share = plan.calls[writer(plan, name)].kernel.name, seen.shares[name]
-            text = self._words(name, share, right) if share > 1.0 else ""
-            recorder.note(Finding("step", recorder.step, name, kernel, share, text=text))
-        if follow:
-            self._follow(sections, begin, left, seen)
-
-    def _check_schedule(self, begin: Values) -> None:
-        for call in self._plan.calls:
-            for name in call.inputs:
-                source = self._plan.buffers[name].source
-                if name in begin and isinstance(source, Schedule):
-                    narrow = begin[name].astype(self._plan.dtype)
-                    wrong = self._recorder.scheduled(source.name, narrow)
-                    called = call.outputs[0].removeprefix("new_")
-                    self._recorder.checked("schedule", called, call.kernel.name, wrong)
-
-    def _words(self, name: str, share: float, right: Sequence[str]) -> str:
-        off = f"{share:.3g} times further off than rounding explains"
-        others = ", ".join(suspects(self._plan, name, right))
-        before = f"; the fault is in that or in what comes before it: {others}" if others else ""
-        return f"after the step, compared as a whole, it is {off}{before}"
-
-    def _follow(self, sections: Sequence[str], begin: Values, left: Values, seen: Shadow) -> None:
-        watched, recorder = self._watched, self._recorder
-        if watched.lockstep is None:
+        watched, agenda = self._watched, self._agenda
+        if agenda.follow and watched.lockstep is None:
             watched.lockstep = Lockstep(self._plan, self._formulas)
-        if watched.lockstep.plan is not self._plan:  # another training has begun
-            self._agenda.follow = False
-            return
-        step = recorder.step
-        for name, share, text in watched.lockstep.follow(step, sections, begin, left, seen):
-            kernel = self._plan.calls[writer(self._plan, name)].kernel.name
-            recorder.note(Finding("trajectory", step, name, kernel, share, text=text))
+        if watched.lockstep is not None and watched.lockstep.plan is not self._plan:
+            agenda.follow = False  # another training has begun
+        seen = self._whole.compare(sections, begin, watched.begun, left, branches=agenda.follow)
+        if agenda.follow and watched.lockstep is not None:
+            step = self._recorder.step
+            faults = watched.lockstep.follow(step, sections, begin, left, seen)
+            self._whole.note("trajectory", faults)

@@ -1,0 +1,335 @@
+"""Steps compared as a whole, and trainings followed by their formulas."""
+
+import array_api_compat.numpy
+import numpy as np
+import pytest
+import ways
+
+import portable_nn as pnn
+import portable_nn_numpy.lowering as lowering
+from portable_nn import kernels, parity
+from portable_nn.datasets import load_digits
+from portable_nn.kernels import loss_kernel
+from portable_nn.losses import Loss
+
+X, Y = load_digits()
+TANH = pnn.mlp([16, 16], outputs=10, activation="tanh")
+RELU = pnn.mlp([16, 16], outputs=10)
+
+
+def check(backend, layers=TANH, **options):
+    options = {"loss": "cross_entropy", "steps": 12, "batch_size": 64} | options
+    return parity.check_training(layers, X, Y, backend=backend, **options)
+
+
+def opaque(change):
+    """NumPy, whose sections are changed as a whole: ``change(arrays, section) -> values``."""
+
+    def compiled(section):
+        return lambda arrays: change(arrays, section)
+
+    return pnn.Reference("opaque", array_api_compat.numpy, compile=compiled)
+
+
+# -- steps that cannot be looked into ------------------------------------------------------
+
+
+class Before:
+    """Hands some inputs of one step to the next."""
+
+    def __init__(self, *names):
+        self.names, self.last = names, {}
+
+    def __call__(self, arrays, section):
+        mine = {name: arrays[name] for name in self.names if name in arrays}
+        late = {name: self.last.get(name, value) for name, value in mine.items()}
+        self.last |= mine
+        return section({**arrays, **late})
+
+
+def scaled(name, factor):
+    def change(arrays, section):
+        found = section(arrays)
+        return found | {name: found[name] * np.float32(factor)} if name in found else found
+
+    return change
+
+
+def short_inputs(arrays, section):
+    data = {name: value for name, value in arrays.items() if name == "data.x"}
+    mantissa = {name: np.frexp(value / 7) for name, value in data.items()}
+    return section(
+        arrays | {n: np.ldexp(np.round(m * 2**8) / 2**8, e) * 7 for n, (m, e) in mantissa.items()}
+    )
+
+
+def without(name):
+    def change(arrays, section):
+        found = section(arrays)
+        return found | {name: arrays[name]} if name in found and name in arrays else found
+
+    return change
+
+
+HYPER = ["step_size", "epsilon"]
+OPAQUE = {
+    "hyper-parameters of the step before": (
+        Before(*HYPER), 2, "dense1.weight, which adam", "fits the hyper-parameters of the step bef",
+    ),
+    "rows of the step before": (
+        Before("rows"), 2, "loss, which cross_entropy", "it fits the rows of the step before",
+    ),
+    "parameters of the step before": (
+        Before("dense1.weight"), 2, "loss, which cross_entropy", "times further off than rounding",
+    ),
+    "a gradient that is off by a thousandth": (
+        scaled("grad_dense2.weight", 1.001), 1, "grad_dense2.weight, which linear_grad_weight", "",
+    ),
+    "a loss that is off": (scaled("loss", 1.0001), 1, "loss, which cross_entropy", ""),
+    "inputs with 8 bits": (
+        short_inputs, 1, "loss, which cross_entropy", "in what comes before it: take_rows, lin",
+    ),
+    "a moment that stays": (without("v.dense2.weight"), 1, "v.dense2.weight, which adam", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", OPAQUE)
+def test_a_step_that_cannot_be_looked_into(fault):
+    change, step, place, cause = OPAQUE[fault]
+    report = check(opaque(change), watch=range(1, 13))
+    assert not report.ok
+    assert report.verdict.startswith(f"opaque float32 is not equal: step {step}, {place} computes")
+    assert "after the step, compared as a whole, it is " in report.verdict
+    assert cause in report.verdict
+    assert len([one for one in report.faults if one.step == step]) == 1  # the rest follows from it
+
+
+def test_a_right_step_that_cannot_be_looked_into():
+    report = check(opaque(lambda arrays, section: section(arrays)), watch=range(1, 13))
+    assert report.ok, report.verdict
+    assert report.compared == [*range(1, 13)]
+    assert "No call could be looked at: opaque compiles whole sections" in " ".join(
+        str(report).split()
+    )
+
+
+# -- plain steps ---------------------------------------------------------------------------
+
+
+class Wrapped:
+    """NumPy with another step; ``watched`` says whether that is the one that is looked on at."""
+
+    def __init__(self, change):
+        self._numpy, self._change = pnn.get_backend("numpy"), change
+        for name in ("name", "xp", "device", "asarray", "to_host", "synchronize"):
+            setattr(self, name, getattr(self._numpy, name))
+
+    def start(self, plan, state, n, watch=None):
+        step = self._numpy.start(plan, state, n, watch=watch)
+        return self._change(step, watch is not None)
+
+
+class Careless:
+    """Spoils a parameter after each plain step."""
+
+    def __init__(self, step, watched):
+        self.step, self.read, self.write, self.watched = step, step.read, step.write, watched
+
+    def run(self, fed, section=None):
+        self.step.run(fed, section)
+        if not self.watched:
+            self.write("dense1.weight", self.read("dense1.weight") * np.float32(1.001))
+
+
+def test_what_a_plain_step_does_is_compared_too():
+    report = check(Wrapped(Careless), watch=[1, 4])
+    assert (report.watched, report.compared) == ([1, 4], [2, 5])
+    assert "step 2, dense1.weight, which adam computes: after the step" in report.verdict
+
+
+class Restless(Careless):
+    """Changes a state before each step."""
+
+    def run(self, fed, section=None):
+        self.write("m.dense1.bias", self.read("m.dense1.bias") + np.float32(1e-6))
+        self.step.run(fed, section)
+
+
+class Hidden(Restless):
+    """Does so between steps, when it is asked for something."""
+
+    changed = False
+
+    def __init__(self, step, watched):
+        super().__init__(step, watched)
+        self.read = self.look
+
+    def look(self, name):
+        return self.step.read(name) + (1e-6 if name == "m.dense1.bias" and Hidden.changed else 0)
+
+    def run(self, fed, section=None):
+        Hidden.changed = False
+        self.step.run(fed, section)
+
+
+def test_a_state_that_changes_while_nobody_looks(monkeypatch):
+    report = check(Wrapped(Restless), watch=[1, 2])
+    assert "m.dense1.bias has changed since" in report.verdict
+
+
+def test_a_state_that_changes_between_two_steps(monkeypatch):
+    original = pnn.training.Training.step
+
+    def step(self, batch):
+        Hidden.changed = self.updates == 1
+        return original(self, batch)
+
+    monkeypatch.setattr(pnn.training.Training, "step", step)
+    report = check(Wrapped(Hidden), watch=[1, 2])
+    assert "step 2, m.dense1.bias, which adam computes" in report.verdict
+    assert "m.dense1.bias has changed since the step before" in report.verdict
+
+
+# -- trajectories --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax", "jax-jit"], indirect=True)
+@pytest.mark.parametrize("layers", [TANH, RELU], ids=["tanh", "relu"])
+def test_a_training_that_is_followed(backend, layers):
+    report = check(backend, layers, optimizer=pnn.Adam(1e-2), steps=40, trajectory=True)
+    found = report.trajectory
+    assert report.ok, report.verdict
+    assert report.compared == [*range(1, 41)]
+    assert len(found.loss) == len(found.reference_loss) == len(found.distance) == 40
+    assert found.loss[0] == pytest.approx(found.reference_loss[0], rel=1e-6)
+    assert all(d <= limit for d, limit in zip(found.distance, found.limit, strict=True))
+    assert 1e-8 < found.distance[-1] < 1e-5
+    assert found.horizon == 40
+    assert found.jumps == []
+
+
+def test_a_branch_that_flips_is_taken_over():
+    # Long enough for a unit to come to lie on the other side of 0, on one of both.
+    layers = pnn.mlp([64, 64], outputs=10)
+    report = check("numpy", layers, batch_size=128, steps=60, trajectory=True)
+    found = report.trajectory
+    assert report.ok, report.verdict
+    assert found.flips
+    assert {flip.name for flip in found.flips} <= {"dense1", "dense2"}
+    assert all(0.0 < flip.size <= 1.0 for flip in found.flips)
+    assert found.free_distance[-1] > 20.0 * found.distance[-1]
+    assert "Left alone, they end" in found.words
+
+
+def altered_adam(change):
+    """The update with ``change(step)`` as a factor of the new parameter."""
+    steps = []
+
+    def lowered(new, *arrays):
+        inputs, outputs = arrays[:10], arrays[10:]
+
+        def run():
+            steps.append(1)
+            p, m, v = kernels.adam.meaning(np, *[array.copy() for array in inputs])
+            for place, value in zip(outputs, (p * change(len(steps)), m, v), strict=True):
+                np.copyto(place, value)
+
+        return [(run, ())]
+
+    return lowered
+
+
+def test_a_fault_between_the_steps_that_are_looked_at(monkeypatch):
+    once = altered_adam(lambda step: np.float32(1.0001 if step == 7 else 1.0))
+    monkeypatch.setitem(lowering.LOWERINGS, kernels.adam, once)
+    assert check("numpy", steps=20).ok  # which are 1, 2, 3, 5, 6, 10, 11 and 20
+    monkeypatch.setitem(lowering.LOWERINGS, kernels.adam, altered_adam(once_at(7)))
+    report = check("numpy", steps=20, trajectory=True)
+    assert "step 7, dense1.weight, which adam computes: after the step" in report.verdict
+
+
+def once_at(step):
+    return lambda now: np.float32(1.0001 if now == step else 1.0)
+
+
+def test_a_drift_that_no_single_step_shows(monkeypatch):
+    drifting = altered_adam(lambda step: np.float32(1.0 + 2.0**-23))
+    monkeypatch.setitem(lowering.LOWERINGS, kernels.adam, drifting)
+    report = check("numpy", steps=200, trajectory=True)
+    assert {one.check for one in report.faults} == {"trajectory"}
+    assert "the parameters drift away from what the formulas give" in report.verdict
+
+
+@loss_kernel()
+def absolute(xp, z, targets, weight, scale):
+    error = z - targets
+    return xp.sum(xp.abs(error) * weight, axis=(-2, -1)) * scale, xp.sign(error) * weight * scale
+
+
+class Absolute(Loss):
+    kernel = absolute
+
+
+def test_a_kink_that_no_kernel_declares_is_no_fault():
+    options = {"loss": Absolute(), "optimizer": pnn.SGD(1e-2), "batch_size": 128, "steps": 400}
+    report = parity.check_training(
+        [*RELU[:-1], pnn.Dense(1)], X, Y / 1.0, trajectory=True, **options
+    )
+    assert report.ok, report.verdict
+
+
+def test_values_that_are_written_end_the_following():
+    recorder = parity._recorder.Recorder()
+    agenda = parity._watched.Agenda(10, follow=True)
+    watched = parity._watched.Watched(ways.open_way("numpy"), recorder, agenda)
+    training = pnn.Network(TANH).start(loss="cross_entropy", batch_size=64, backend=watched)
+    for batch in training.batches(X[:320], Y[:320], epoch=0):
+        training.gradient(batch)
+        if training.updates == 2:
+            gradient = training.read("grad_dense1.bias")
+            training.write("grad_dense1.bias", gradient * 0.5)
+        training.update()
+    report = watched.report()
+    assert report.ok, report.verdict
+    assert len(report.trajectory.distance) == 2
+    assert agenda.updates == 5
+
+
+# -- the reference -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["torch"], indirect=True)
+def test_formulas_on_another_backend(backend):
+    report = check("numpy", reference=(backend, "float64"))
+    assert report.ok, report.verdict
+    assert report.reference == "torch float64"
+
+
+def test_formulas_in_the_dtype_itself_have_twice_the_limits():
+    report = check("numpy", dtype="float64", reference=("numpy", "float64"))
+    wider = check("numpy", dtype="float64")
+    assert report.ok
+    assert (report.reference, wider.reference) == ("numpy float64", "numpy longdouble")
+    limits = [
+        next(one.measured.limits for one in found.worst if one.kernel == "tanh" and one.measured)
+        for found in (report, wider)
+    ]
+    assert limits[0][0] == 2.0 * limits[1][0]
+
+
+# -- what a backend declares ---------------------------------------------------------------
+
+
+def test_a_roundoff_that_is_declared(monkeypatch):
+    def half(array):
+        return array.astype(np.float16).astype(np.float32)
+
+    def lowered(new, x, weight, bias, z):
+        return [(lambda: np.copyto(z, half(x) @ half(weight) + bias), ())]
+
+    monkeypatch.setitem(lowering.LOWERINGS, kernels.linear, lowered)
+    backend = Wrapped(lambda step, watched: step)
+    assert not check(backend, watch=[1]).ok
+    backend.roundoffs = {kernels.linear: 2.0**-11}
+    report = check(backend, watch=[1])
+    assert [one for one in report.faults if one.check == "kernel"] == []
