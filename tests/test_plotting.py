@@ -11,6 +11,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn import kernels, plotting
 from portable_nn.activations import Activation
+from portable_nn.parity import Flip, Trajectory
 from portable_nn.plotting._boundary import LIGHT
 from portable_nn.surfaces import LossSurface
 
@@ -784,3 +785,36 @@ def test_what_is_no_activation_and_no_name():
         plotting.plot_activations(pnn.Dense(3))
     with pytest.raises(pnn.DataError, match="name entries of the history"):
         plotting.plot_history({"loss": [1.0]}, ["loss"])
+
+
+# -- trajectories --------------------------------------------------------------------------
+
+
+def test_a_trajectory_has_three_curves_and_a_mark_at_each_flip():
+    found = Trajectory(
+        loss=[2.0, 1.0, 0.5],
+        distance=[1e-8, 2e-8, 3e-8],
+        limit=[1e-7, 2e-7, 3e-7],
+        free_distance=[1e-8, 2e-8, 1e-4],
+        flips=[Flip(3, "dense1", 1, 0.1), Flip(3, "dense2", 2, 0.2)],
+    )
+    axes = plotting.plot_trajectory(found)
+    free, pinned, limit, marks = axes.get_lines()
+    for line, values in (
+        (free, found.free_distance),
+        (pinned, found.distance),
+        (limit, found.limit),
+    ):
+        np.testing.assert_array_equal(line.get_ydata(), values)
+        np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
+    assert (list(marks.get_xdata()), list(marks.get_ydata())) == ([3], [1e-4])
+    assert axes.get_yscale() == "log"
+    assert legend(axes)[-1] == "a unit on the other side of 0"
+    found.flips.clear()
+    assert len(plotting.plot_trajectory(found, axes=pyplot.subplots()[1]).get_lines()) == 3
+
+
+@pytest.mark.parametrize("given", [None, Trajectory(), [1.0]])
+def test_what_is_no_trajectory(given):
+    with pytest.raises(pnn.DataError, match="a trajectory is that of a parity report"):
+        plotting.plot_trajectory(given)

@@ -1,4 +1,4 @@
-"""Pictures: histories, activations, network diagrams, decision boundaries, loss surfaces.
+"""Pictures: histories, activations, networks, decision boundaries, loss surfaces, trajectories.
 
 Host side. Each ``plot_*`` draws on the matplotlib ``axes`` given, or on those of a new figure, and
 returns them. What it needs, ``pip install matplotlib pillow``, is imported on first use.
@@ -9,6 +9,7 @@ from portable_nn.plotting._boundary import plot_decision_boundary
 from portable_nn.plotting._curves import plot_activations, plot_history
 from portable_nn.plotting._diagram import plot_network
 from portable_nn.plotting._surface import plot_loss_surface
+from portable_nn.plotting._trajectory import plot_trajectory
 
 __all__ = [
     "animate_decision_boundary",
@@ -17,5 +18,6 @@ __all__ = [
     "plot_history",
     "plot_loss_surface",
     "plot_network",
+    "plot_trajectory",
     "save_animation",
 ]
