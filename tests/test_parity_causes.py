@@ -10,6 +10,7 @@ import pytest
 from portable_nn import kernels
 from portable_nn.parity._causes import cause
 from portable_nn.parity._measure import measure
+from portable_nn.parity._recorder import Recorder
 
 DTYPES = ["float32", "float64"]
 N = 64
@@ -484,3 +485,20 @@ def test_the_cause_in_a_long_update():
     found = named(call, values, adam(values, inside=1e-3), "float32")
     assert found == "it fits epsilon inside the root, not added to it, as 0.001"
     assert time.process_time() - start < 3.0
+
+
+# -- once for each fault ---------------------------------------------------------------------
+
+
+def test_a_recorder_names_the_cause_of_a_fault_once_and_looks_for_it_until_then():
+    call, values = case(kernels.tanh, "float32")
+    right, recorder = formula(kernels.tanh, values), Recorder()
+    noise = right * (1 + np.random.default_rng(0).normal(size=right.shape).astype(np.float32))
+    steps = {1: noise, 2: -right, 3: -right}
+    for recorder.step, output in steps.items():
+        recorder.measured(call, ["a"], [*values.values()], [output], "float32")
+    recorder.measured(call, ["b"], [*values.values()], [-right], "float32")
+    recorder.measured(call, ["a"], [*values.values()], [-right], "float32", check="edge")
+    wrong = "all its numbers have the wrong sign"
+    found = [(one.name, one.step, one.text) for one in recorder.faults.values()]
+    assert found == [("a", 1, ""), ("a", 2, wrong), ("a", 3, ""), ("b", 3, wrong), ("a", 3, wrong)]

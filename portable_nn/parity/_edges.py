@@ -18,7 +18,51 @@ from portable_nn.parity._measure import meaning
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
-ROWS: Mapping[str, int] = {"one row": 1, "16,384 rows": 16_384}
+
+def edges(
+    inputs: Sequence[HostArray], rows: Collection[int]
+) -> Iterator[tuple[str, list[HostArray]]]:
+    """Variants of the inputs of a call, each with its name in plain words.
+
+    ``rows`` are the positions of the inputs that have the rows of the batch, see ``with_rows``.
+    """
+    floats = [k for k, v in enumerate(inputs) if v.dtype.kind == "f" and v.ndim and v.size]
+
+    def changed(name: str, chosen: Collection[int]) -> list[HostArray]:
+        return [CHANGES[name](v, k) if k in chosen else v for k, v in enumerate(inputs)]
+
+    for name in CHANGES:
+        yield name, changed(name, floats)
+    for name in ("large numbers", "tiny numbers") if len(floats) > 1 else ():
+        for one in floats:
+            yield f"{name} in input {one}", changed(name, [one])
+    for name, count in {"one row": 1, "16,384 rows": 16_384}.items() if rows else ():
+        yield name, [_repeated(v, count) if k in rows else v for k, v in enumerate(inputs)]
+
+
+def with_rows(call: Call, inputs: Sequence[HostArray]) -> list[int]:
+    """Which inputs have the rows of a batch: with twice as many the formula gives its shapes.
+
+    And no outputs more than twice as large: in ``grad @ weight.T`` both may be equally long. Empty
+    if none has rows.
+    """
+    if call.kernel.elementwise:
+        return [k for k, v in enumerate(inputs) if v.size and v.ndim]
+    tables = {k: v for k, v in enumerate(inputs) if v.ndim > 1}
+    index = _alike({k: v for k, v in enumerate(inputs) if v.dtype.kind in "iu" and v.ndim == 1})
+    beside = [k for k, v in tables.items() if v.shape[-2] in {len(inputs[i]) for i in index}]
+    whole, alike = _alike({k: v for k, v in tables.items() if v.dtype.kind in "iu"}), _alike(tables)
+    # Whole numbers first: they may be row numbers of the others.
+    candidates = [index, [*index, *beside], whole, alike, alike[:1]]
+    return next((found for found in candidates if found and _fits(call, inputs, found)), [])
+
+
+def row_axis(array: HostArray) -> int:
+    """Axis -2, or the only one."""
+    return max(array.ndim - 2, 0)
+
+
+# -- changes ---------------------------------------------------------------------------------
 
 
 def _signed_zeros(array: HostArray, k: int) -> HostArray:
@@ -27,18 +71,9 @@ def _signed_zeros(array: HostArray, k: int) -> HostArray:
     return np.where(third, np.copysign(np.zeros_like(array), array), array)
 
 
-def _whole(array: HostArray, k: int) -> HostArray:
-    rounded: HostArray = np.copysign(np.ceil(np.abs(array)), array)
-    return rounded
-
-
-def _equal(array: HostArray, k: int) -> HostArray:
-    return np.full_like(array, array.flat[np.argmax(np.abs(array))])
-
-
 def _with(array: HostArray, place: int, number: float) -> HostArray:
     changed = array.copy()
-    changed.flat[place % array.size] = math.copysign(number, changed.flat[place % array.size])
+    changed.flat[place] = math.copysign(number, changed.flat[place])
     return changed
 
 
@@ -46,42 +81,12 @@ CHANGES: Mapping[str, Callable[[HostArray, int], HostArray]] = {
     "large numbers": lambda array, k: array * 2.0**12,  # logits of thousands
     "tiny numbers": lambda array, k: array * 2.0**-40,  # a cube is still a normal float32
     "signed zeros": _signed_zeros,
-    "ties": _whole,
-    "equal numbers": _equal,
-    "one NaN": lambda array, k: _with(array, k, math.nan),
-    "one infinity": lambda array, k: _with(array, -1 - k, math.inf),
+    "ties": lambda array, k: np.copysign(np.ceil(np.abs(array)), array),
+    "equal numbers": lambda array, k: np.full_like(array, array.flat[np.argmax(np.abs(array))]),
+    "one NaN": lambda array, k: _with(array, k % array.size, math.nan),
+    "one infinity": lambda array, k: _with(array, (-1 - k) % array.size, math.inf),
 }
 """By name: the k-th input, changed."""
-
-ONE_BY_ONE = ("large numbers", "tiny numbers")
-
-
-def edges(
-    inputs: Sequence[HostArray], rows: Collection[int] | None = None
-) -> Iterator[tuple[str, list[HostArray]]]:
-    """Variants of the inputs of a call, each with its name in plain words.
-
-    ``rows`` are the positions of the inputs that have the rows of the batch (see ``with_rows``);
-    if None, those with 2 or more axes that are as long on axis -2 as the first of them, or, where
-    there is a list of row numbers, that alone.
-    """
-    floats = [
-        k for k, array in enumerate(inputs) if array.dtype.kind == "f" and array.ndim and array.size
-    ]
-    for name, change in CHANGES.items():
-        yield name, [change(v, k) if k in floats else v for k, v in enumerate(inputs)]
-    for name in ONE_BY_ONE if len(floats) > 1 else ():
-        for one in floats:
-            changed = [CHANGES[name](v, k) if k == one else v for k, v in enumerate(inputs)]
-            yield f"{name} in input {one}", changed
-    positions = rows if rows is not None else _alike(inputs, "iu", [1]) or _alike(inputs)
-    for name, count in ROWS.items() if positions else ():
-        yield name, [_repeated(v, count) if k in positions else v for k, v in enumerate(inputs)]
-
-
-def row_axis(array: HostArray) -> int:
-    """Axis -2, or the only one."""
-    return max(array.ndim - 2, 0)
 
 
 def _repeated(array: HostArray, rows: int) -> HostArray:
@@ -96,29 +101,10 @@ def _repeated(array: HostArray, rows: int) -> HostArray:
     return taken
 
 
-def _alike(
-    inputs: Sequence[HostArray], kinds: str = "iuf", axes: Collection[int] = range(2, 9)
-) -> list[int]:
-    """Inputs of these kinds and numbers of axes, as long in rows as the first of them."""
-    found = [k for k, v in enumerate(inputs) if v.dtype.kind in kinds and v.ndim in axes]
-    sizes = {k: inputs[k].shape[row_axis(inputs[k])] for k in found}
-    return [k for k in found if sizes[k] == sizes[found[0]] > 0]
-
-
-def with_rows(call: Call, inputs: Sequence[HostArray]) -> list[int]:
-    """Which inputs have the rows of a batch: with twice as many the formula gives its shapes.
-
-    And no outputs more than twice as large: in ``grad @ weight.T`` both may be equally long. Empty
-    if none has rows.
-    """
-    if call.kernel.elementwise:
-        return [k for k, v in enumerate(inputs) if v.size and v.ndim]
-    # Whole numbers first: they may be row numbers of the others.
-    index, whole = _alike(inputs, "iu", [1]), _alike(inputs, "iu")
-    length = {len(inputs[k]) for k in index}
-    beside = [k for k, v in enumerate(inputs) if v.ndim > 1 and v.shape[-2] in length]
-    candidates = [index, [*index, *beside], whole, _alike(inputs), _alike(inputs)[:1]]
-    return next((found for found in candidates if found and _fits(call, inputs, found)), [])
+def _alike(inputs: Mapping[int, HostArray]) -> list[int]:
+    """Those that are as long in rows as the first of them."""
+    sizes = {k: v.shape[row_axis(v)] for k, v in inputs.items()}
+    return [k for k, size in sizes.items() if size == next(iter(sizes.values())) > 0]
 
 
 def _fits(call: Call, inputs: Sequence[HostArray], rows: Collection[int]) -> bool:
@@ -127,9 +113,7 @@ def _fits(call: Call, inputs: Sequence[HostArray], rows: Collection[int]) -> boo
     ]
     try:
         with np.errstate(all="ignore"):
-            once, twice = [
-                [value.shape for value in meaning(call, values)] for values in (inputs, more)
-            ]
+            once, twice = [[v.shape for v in meaning(call, values)] for values in (inputs, more)]
         grown = [math.prod(b) <= 2 * math.prod(a) for a, b in zip(once, twice, strict=True)]
         declared = call.kernel.shapes(*[value.shape for value in more], **call.attributes)
         return all(grown) and twice == list(declared)

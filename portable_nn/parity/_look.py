@@ -36,12 +36,14 @@ class Look:
         self._held: dict[str, HostArray] = {}
         self._inputs: list[list[HostArray]] = []
         self._seen: set[Call] = set()
+        self.running = ""
 
     def begin(self, held: Mapping[str, HostArray]) -> None:
         """Know what a step begins with: what it is fed, and what the last one left."""
-        self._held, self._seen = dict(held), set()
+        self._held, self._seen, self.running = dict(held), set(), ""
 
     def before(self, calls: Sequence[Call], inputs: Sequence[Any]) -> None:
+        self.running = calls[0].outputs[0]
         copies = [self._backend.to_host(array) for array in inputs]
         self._inputs = []
         for call, arrays in self._split(calls, [c.inputs for c in calls], copies):

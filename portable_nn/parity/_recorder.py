@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Finding:
     """One thing that was checked: where, and by what share of its limit it is off.
 
-    ``share`` above 1 is a fault; ``text`` then says what it looks like.
+    ``share`` above 1 is a fault; ``text`` then says what it looks like. The cause of a call that is
+    off stands at the first fault of its kind only.
     """
 
     check: str
@@ -64,6 +65,7 @@ class Recorder:
     numbers: int = 0
     faults: dict[tuple[str, str, str, int], Finding] = field(default_factory=dict)
     worst: dict[tuple[str, str], Finding] = field(default_factory=dict)
+    _named: set[tuple[str, str, str]] = field(default_factory=set)
 
     def measured(
         self,
@@ -80,7 +82,10 @@ class Recorder:
         roundoff, kernel = self.roundoffs.get(call.kernel), call.kernel.name
         found = measure(call, inputs, outputs, dtype, formulas=self.formulas, roundoff=roundoff)
         for k, one in enumerate(found):
-            text = cause(call, inputs, outputs, k, dtype) if one.share > 1.0 else ""
+            text, key = "", (kernel, check, names[k])
+            if one.share > 1.0 and key not in self._named:  # to find a cause may take a second
+                text = cause(call, inputs, outputs, k, dtype)
+                self._named |= {key} if text else set()
             self.note(Finding(check, self.step, names[k], kernel, one.share, one, text))
 
     def check_schedule(self, hyperparameter: str, array: HostArray, name: str, kernel: str) -> bool:

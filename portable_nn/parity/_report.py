@@ -13,7 +13,7 @@ from portable_nn.parity._trajectory import Trajectory
 
 SCOPE = (
     "Not seen: errors of a few rounding units in every number, what happens in steps that were\n"
-    "not compared, and data that was wrong before the step."
+    "not compared, predictions, and data that was wrong before the step."
 )
 
 
@@ -42,6 +42,8 @@ class Report:
         What the formulas were evaluated in.
     trajectory
         The whole training beside the formulas, if it was asked for.
+    diverged
+        The first compared update after which something was not finite, or 0.
     """
 
     backend: str
@@ -56,6 +58,7 @@ class Report:
     opaque: str = ""
     reference: str = ""
     trajectory: Trajectory | None = None
+    diverged: int = 0
 
     @property
     def ok(self) -> bool:
@@ -69,13 +72,19 @@ class Report:
         if self.ok:
             share = max((found.share for found in self.worst), default=0.0)
             seen = f"{self.numbers:,} numbers of {self._seen()}"
-            limit = f"none beyond {share:.0%} of its limit"
-            return f"{who} computes what the formulas say: {seen}, {limit}."
+            limit = f"none beyond {share:.0%} of its limit" if share else "right in every bit"
+            return f"{who} computes what the formulas say: {seen}, {limit}.{self._diverged()}"
         first = self.faults[0]
         when = f"step {first.step}" if first.step else first.check
-        place = f"{when}, {first.name}, which {first.kernel} computes"
+        place = f"{when}, {first.name}"
+        place += f", which {first.kernel} computes" if first.kernel else ""
         likely = f"; {first.text}" if first.measured is not None and first.text else ""
         return f"{who} is not equal: {place}: {_size(first)}{likely}."
+
+    def _diverged(self) -> str:
+        if not self.diverged:
+            return ""
+        return f" After step {self.diverged} it is not finite, as by the formulas: a weak test."
 
     def _seen(self) -> str:
         """What was compared, in words."""

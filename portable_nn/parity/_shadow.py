@@ -3,7 +3,9 @@
 The step is evaluated in a wider type from the values it began with. How far a step that only
 rounds may be from that is not guessed: the evaluation is repeated with random errors of the size
 that every single call makes (``Rounding``), and a buffer passes if its error, as a norm, is at
-most ``LIMIT`` times what these twins differ by. Beyond that, in this order, it may be that
+most ``LIMIT`` times what these twins differ by, and its slope at most ``SLOPE`` times theirs and
+what the longest sum of the step may have (see ``_measure.py``; twins do not drift). Beyond that, in
+this order, it may be that
 
 - three twins were too few, as for a single number: thirteen more are asked;
 - NumPy in the dtype of the backend, with the same formulas, is a quarter as far off, or overflows;
@@ -23,15 +25,15 @@ import numpy as np
 
 from portable_nn.backend import get_backend
 from portable_nn.kernels import Call
-from portable_nn.parity._measure import Formulas
+from portable_nn.parity._measure import Formulas, summed, unit_roundoff
 from portable_nn.parity._walk import Rounding, Values, Walk, after, branch, walk
 from portable_nn.plan import Plan
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
-LIMIT = 8.0
-"""Errors of the twins that a buffer may be off by."""
+LIMIT, SLOPE = 8.0, 6.0
+"""Errors and slopes of the twins that a buffer may be off by."""
 TWINS, MORE_TWINS = 3, 13
 CANDIDATES = 16
 """Elements near a kink that are tried on the other side."""
@@ -107,8 +109,9 @@ class _Comparison:
         exact = self._walk(sizes=sizes)
         self._exact = self._after(exact)
         self._twins: list[Walk] = []
-        self._spread = dict.fromkeys(self._exact, 0.0)
+        self._spread = dict.fromkeys(self._exact, (0.0, 0.0))
         self._plain: dict[str, HostArray] = {}
+        self._drift = self._longest_sum(exact)
         self.shadow = Shadow(exact, sizes, {})
 
     def further_looks(self) -> Iterator[Callable[[], None]]:
@@ -130,8 +133,9 @@ class _Comparison:
             rounding = Rounding(self._plan.dtype, self.shadow.sizes, seed)
             self._twins.append(self._walk(rounding=rounding))
             for name, value in self._after(self._twins[-1]).items():
-                apart = _norm(value - self._exact[name])
-                self._spread[name] = max(self._spread[name], apart)
+                error, (apart, slope) = value - self._exact[name], self._spread[name]
+                slope = max(slope, _slope(error, self._exact[name]))
+                self._spread[name] = max(apart, _norm(error)), slope
         self._judge(self.shadow.walk)
 
     def _ask_numpy(self) -> None:
@@ -149,11 +153,24 @@ class _Comparison:
         found = self._found[name]
         if found.shape != exact.shape or found.dtype != np.dtype(self._plan.dtype):
             return math.inf
-        plain, least = self._plain.get(name), float(np.finfo(self._plan.dtype).smallest_normal)
-        numpy = 0.0 if plain is None else _apart(plain, exact, plain)
-        limit = max(LIMIT * self._spread[name], least * math.sqrt(exact.size))
-        limit = max(limit, 4.0 * numpy) if numpy < math.inf else limit
-        return _apart(found, exact, plain) / limit
+        plain, info = self._plain.get(name, exact).astype(found.dtype), np.finfo(found.dtype)
+        error, numpy = _error(found, exact, plain), _error(plain, exact, plain)
+        apart, slope = self._spread[name]
+        least = float(info.smallest_normal) * math.sqrt(exact.size)
+        limit = max(LIMIT * apart, 4.0 * _norm(numpy), least)
+        most = max(SLOPE * slope + self._drift, 4.0 * _slope(numpy, exact))
+        return max(_norm(error) / limit, _slope(error, exact) / most)
+
+    def _longest_sum(self, exact: Walk) -> float:
+        """The slope that a sum whose result is read in this step may have."""
+        calls = [call for name in self._sections for call in self._plan.section(name)]
+        read = {name for call in calls for name in call.inputs}
+        terms = [1]
+        for call in calls:
+            inputs = [exact.values[name] for name in call.inputs]
+            lengths = summed(call, inputs, len(call.outputs))
+            terms += [n for n, name in zip(lengths, call.outputs, strict=True) if name in read]
+        return (4.0 + math.sqrt(max(terms)) / 4.0) * unit_roundoff(self._plan.dtype)
 
     def turn_branches(self) -> None:
         """Put elements near a kink on its other side, where that fits better."""
@@ -192,14 +209,19 @@ def _norm(error: HostArray) -> float:
     return float(np.sqrt(np.sum(error * error)))
 
 
-def _apart(found: HostArray, exact: HostArray, plain: HostArray | None) -> float:
-    """The norm of the error; infinite where one is not finite and the other not the same.
-
-    What overflows in the dtype is the same as infinite, and so is what is not finite in NumPy.
-    """
-    exact = np.where(np.abs(exact) > np.finfo(found.dtype).max, np.copysign(np.inf, exact), exact)
+def _error(found: HostArray, exact: HostArray, plain: HostArray) -> HostArray:
+    """0 where both are the same, or NumPy is not finite either; what overflows is infinite."""
+    largest = np.finfo(found.dtype).max
+    exact = np.where(np.abs(exact) > largest, np.copysign(np.inf, exact), exact)
     same = (found == exact) | (np.isnan(found) & np.isnan(exact))
-    if plain is not None:
-        same |= ~np.isfinite(found) & ((found == plain) | (np.isnan(found) & np.isnan(plain)))
+    same |= ~np.isfinite(found) & ((found == plain) | (np.isnan(found) & np.isnan(plain)))
     error = np.where(same, 0.0, found - exact)
-    return _norm(error) if np.isfinite(error).all() else math.inf
+    return np.where(np.isfinite(error), error, np.inf)
+
+
+def _slope(error: HostArray, exact: HostArray) -> float:
+    """``|<error, exact>| / <exact, exact>``: an error that is the same share of every number."""
+    known = np.isfinite(exact) & np.isfinite(error)
+    right = np.where(known, exact, 0.0)
+    square = float(np.sum(right * right))
+    return abs(float(np.sum(np.where(known, error, 0.0) * right))) / max(square, 1e-300)

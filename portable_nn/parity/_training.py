@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 from portable_nn import checks
@@ -15,7 +17,7 @@ from portable_nn.network import Network
 from portable_nn.optimizers import Optimizer, as_optimizer
 from portable_nn.parity._recorder import Recorder
 from portable_nn.parity._report import Report
-from portable_nn.parity._watched import Agenda, Watched
+from portable_nn.parity._watched import Agenda, Enough, Watched
 
 
 def check_training(
@@ -47,10 +49,9 @@ def check_training(
         Updates to run.
     watch
         Which of them to look on at, call by call; if None 1, 2, 5, 10, 20, 50, ..., the last, and
-        the first with a short batch. Each costs about one evaluation of the formulas, and the
-        copies. The steps after them run as if nobody looked, and are compared as a whole; where
-        the steps of a backend cannot be looked into (``jax.jit`` of whole sections), those
-        themselves are.
+        the first with a short batch. The steps after them run as if nobody looked, and are
+        compared as a whole; where the steps of a backend cannot be looked into (``jax.jit`` of
+        whole sections), those themselves are.
     trajectory
         Compare every step as a whole, and the whole training with one by the formulas; costs
         eight evaluations of the formulas a step.
@@ -70,20 +71,17 @@ def check_training(
     steps, by = checks.count(steps, "steps"), as_optimizer(optimizer)
     chosen, network = get_backend(backend), Network(layers, dtype=dtype)
     recorder, asked = Recorder(by), None if watch is None else _steps(watch, steps)
-    agenda = Agenda(steps, asked, follow=trajectory, progress=progress)
+    agenda = Agenda(steps, asked, follow=trajectory, stop=True, progress=progress)
     wider = None if reference is None else (get_backend(reference[0]), reference[1])
     looked = Watched(chosen, recorder, agenda, wider)
     training = network.start(
         loss=loss, optimizer=by, batch_size=batch_size, seed=seed, backend=looked
     )
-    epoch = 0
-    while training.updates < steps:
-        for batch in training.batches(x, y, epoch):
-            recorder.epoch = batch.epoch
-            training.step(batch)
-            if training.updates == steps:
-                break
-        epoch += 1
+    with suppress(Enough):
+        for epoch in count():
+            for batch in training.batches(x, y, epoch):
+                recorder.epoch = batch.epoch
+                training.step(batch)
     return looked.report()
 
 

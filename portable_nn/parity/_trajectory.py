@@ -31,7 +31,10 @@ TWINS = 2
 AGREE = 1e-3
 """Relative difference of losses beyond which two runs no longer agree."""
 FLIPPED = "elements lie on the other side of a kink, further from it than rounding explains"
-DRIFTED = "the parameters drift away from what the formulas give, further than rounding explains"
+DRIFTED = (
+    "the parameters have drifted away from what the formulas give, further than rounding explains: "
+    "an error that adds up over the steps"
+)
 SMOOTH = 0.1
 """What the mean of two gradients may be off the gradient between, in their difference."""
 
@@ -65,6 +68,8 @@ class Trajectory:
     jumps
         Steps at which a kernel that declares no ``branch`` jumped between the two runs; the
         pinned run began anew there.
+    ended
+        Why the formulas did not follow to the last step, or "".
     """
 
     loss: list[float] = field(default_factory=list)
@@ -74,6 +79,7 @@ class Trajectory:
     free_distance: list[float] = field(default_factory=list)
     flips: list[Flip] = field(default_factory=list)
     jumps: list[int] = field(default_factory=list)
+    ended: str = ""
 
     @property
     def horizon(self) -> int:
@@ -87,7 +93,7 @@ class Trajectory:
         """What happened, in some sentences."""
         steps, agree = len(self.loss), self.horizon
         if not self.distance:
-            return "The formulas did not follow: values were changed between two steps."
+            return f"The formulas did not follow: {self.ended}."
         how_long = f"in all {steps} steps" if agree == steps else f"until step {agree}"
         away, limit = f"{self.distance[-1]:.1e}", f"{self.limit[-1]:.1e}"
         said = [
@@ -101,6 +107,8 @@ class Trajectory:
                 f"another than their own, first in {first}.",
                 f"Left alone, they end {self.free_distance[-1]:.1e} away.",
             ]
+        if self.ended:
+            said.append(f"After step {steps} they did not follow: {self.ended}.")
         if self.jumps:
             said.append(f"They began anew after jumps in steps {self.jumps}.")
         return fill(" ".join(said), 100)

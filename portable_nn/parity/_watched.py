@@ -1,13 +1,13 @@
 """A backend that is looked on at: which steps, and what is compared of each.
 
-A step can be looked on at call by call (``_look.py``), or only run, and then be compared as a whole
-(``_shadow.py``) and followed by a run of the formulas (``_trajectory.py``).
+A step can be looked at call by call (``_look.py``), or run as if nobody looked and then be compared
+as a whole (``_shadow.py``). The formulas may follow all of them (``_trajectory.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +19,11 @@ from portable_nn.parity._measure import Formulas
 from portable_nn.parity._origins import writer
 from portable_nn.parity._recorder import Recorder
 from portable_nn.parity._report import Report
-from portable_nn.parity._trajectory import Lockstep
+from portable_nn.parity._trajectory import Lockstep, Trajectory
 from portable_nn.parity._walk import Values, lasting
 from portable_nn.parity._whole import Whole
 from portable_nn.plan import Plan
+from portable_nn.typing import Array
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -35,18 +36,19 @@ def sampled(steps: int) -> list[int]:
 
 
 class Enough(BaseException):
-    """The last step that was to be looked at is done."""
+    """There is no more to look at: the last step is done, or none can follow."""
 
 
 @dataclass
 class Agenda:
-    """Which steps are looked on at call by call, and which are compared as a whole.
+    """Which steps are looked at call by call, and which are compared as a whole.
 
-    ``watch`` are the former; None is ``sampled(steps)`` and the first step of each batch size.
-    As a whole are compared the steps after those, which run as if nobody looked; where calls cannot
-    be looked at (``opaque`` says why), those themselves; all if ``follow``. ``updates`` counts the
-    updates done, ``watched`` and ``compared`` are the steps that were. After each ``progress`` is
-    called; after the last, ``stop`` ends the program that trains by ``Enough``.
+    ``watch`` are the former; None is ``sampled(steps)`` and the first step of each batch size. The
+    latter are the plain step after each of those, and the first plain one of each batch size;
+    where calls cannot be looked at (``opaque`` says why), those themselves; and all if ``follow``.
+    ``updates`` counts the updates done, ``watched`` and ``compared`` are the steps that were,
+    ``diverged`` is the first compared one that left something that is not finite. After each
+    ``progress`` is called; after the last, ``stop`` ends the program that trains by ``Enough``.
     """
 
     steps: int
@@ -56,9 +58,11 @@ class Agenda:
     progress: Callable[[], object] = lambda: None
     updates: int = 0
     opaque: str = ""
+    diverged: int = 0
     watched: set[int] = field(default_factory=set)
     compared: set[int] = field(default_factory=set)
     _sizes: set[int] = field(default_factory=set)
+    _plain_sizes: set[int] = field(default_factory=set)
     _begun: int = 0
 
     def end(self) -> None:
@@ -77,9 +81,13 @@ class Agenda:
         look = step in chosen or (self.watch is None and n not in self._sizes)
         if look and not self.opaque:
             self.watched.add(step)
-        if self.follow or (bool(self.opaque) if look else step - 1 in self.watched):
+        new = self.watch is None and n not in self._plain_sizes
+        plain = not self.opaque and (new or step - 1 in self.watched)
+        if self.follow or (bool(self.opaque) if look else plain):
             self.compared.add(step)
         self._sizes.add(n)
+        if not look:
+            self._plain_sizes.add(n)
         self._begun = step
         return step
 
@@ -95,19 +103,45 @@ class Watched:
         reference: tuple[Backend, str] | None = None,
     ) -> None:
         self.name, self.xp, self.device = backend.name, backend.xp, backend.device
-        self.asarray, self.to_host = backend.asarray, backend.to_host
-        self.synchronize = backend.synchronize
+        self.to_host, self.synchronize = backend.to_host, backend.synchronize
         self.backend, self.recorder, self.agenda = backend, recorder, agenda
         self.reference, self.dtype = reference, ""
         recorder.roundoffs = getattr(backend, "roundoffs", {})
         self.lockstep: Lockstep | None = None
+        self.ended = ""
         self.left: tuple[Any, Values] = (None, {})
         self.begun: Values = {}
+
+    def asarray(self, value: Any, dtype: str) -> Array:
+        """What the backend makes of a host array, which has to be the same numbers."""
+        array = self.backend.asarray(value, dtype)
+        found = self.to_host(array)
+        wanted = np.asarray(value, found.dtype if dtype == "index" else dtype)
+        same = found.dtype == wanted.dtype and np.array_equal(
+            found, wanted, equal_nan=dtype != "index"
+        )
+        text = "" if same else f"asarray(..., {dtype!r}) gives other numbers than it was given"
+        self.recorder.checked("data flow", "an array", "", text)
+        return array
 
     def start(self, plan: Plan, state: MutableMapping[str, Any], n: int, watch: Any = None) -> Step:
         """The step of the backend, and beside it, on the same state, one that is looked on at."""
         plain = self.backend.start(plan, state, n)
         return WatchedStep(self, plain, plan, state, n) if plan.mode == "train" else plain
+
+    def following(self, plan: Plan, formulas: Formulas) -> Lockstep | None:
+        """The formulas that run beside a training: the first one, as long as they can."""
+        if not self.agenda.follow or self.ended:
+            return None
+        if self.lockstep is None:
+            self.lockstep = Lockstep(plan, formulas)
+        if self.lockstep.plan is not plan:
+            self.end_following("another training has begun")
+        return None if self.ended else self.lockstep
+
+    def end_following(self, why: str) -> None:
+        """Let the formulas no longer follow; steps go on being compared."""
+        self.ended = self.ended or why
 
     def report(self) -> Report:
         """What was found."""
@@ -124,8 +158,15 @@ class Watched:
             compared=sorted(agenda.compared),
             opaque=agenda.opaque,
             reference=str(recorder.formulas),
-            trajectory=None if self.lockstep is None else self.lockstep.found,
+            trajectory=self._trajectory(),
+            diverged=agenda.diverged,
         )
+
+    def _trajectory(self) -> Trajectory | None:
+        if not self.agenda.follow:
+            return None
+        found = Trajectory() if self.lockstep is None else self.lockstep.found
+        return replace(found, ended=self.ended)
 
     def __repr__(self) -> str:
         return f"{self.backend!r}, watched"
@@ -155,22 +196,11 @@ class WatchedStep:
         sections = self._plan.sections if section is None else (section,)
         self._recorder.formulas, self._watched.dtype = self._formulas, self._plan.dtype
         step = self._recorder.step = self._agenda.begin(self._n)
-        look, compare = step in self._agenda.watched, step in self._agenda.compared
-        held = self._held(sections, fed) if look or compare else {}
-        self._check_between(held)
-        if look:
-            self._look.begin(held)
-        self._last = self._shown if look else self._plain
-        self._last.run(fed, section)
-        if look:
-            self._look.finish(self._last, sections)
-        left: dict[str, HostArray] = {}
-        if look or compare:
-            left = {n: self._to_host(self.read(n)) for n in lasting(self._plan, sections)}
-        begin = self._begin(sections, held) if look or compare else {}
-        if compare:
-            self._compare(sections, begin, left)
-        self._watched.left, self._watched.begun = (self._state, left), begin
+        if step in self._agenda.watched | self._agenda.compared:
+            self._run_and_compare(fed, section, sections)
+        else:
+            self._watched.left = (None, {})
+            self._run(self._plain, fed, section)
         if self._plan.sections[-1] in sections:
             self._agenda.end()
 
@@ -178,39 +208,87 @@ class WatchedStep:
         return self._last.read(name)
 
     def write(self, name: str, value: Any) -> None:
+        """Set a value; the formulas, which know nothing of it, no longer follow."""
         self._last.write(name, value)
+        wanted = self._to_host(value).astype(self._plan.dtype)
+        same = np.array_equal(self._to_host(self.read(name)), wanted, equal_nan=True)
+        text = "" if same else f"what is written to {name} is not what is read"
+        self._recorder.checked("data flow", name, "", text)
         self._watched.left = (None, {})
-        self._agenda.follow = False  # the formulas know nothing of what was written
+        self._watched.end_following("values were written between two steps")
+
+    def _run(self, step: Step, fed: Mapping[str, Any], section: str | None) -> None:
+        """Run one; where it fails nothing can follow."""
+        self._last = step
+        try:
+            step.run(fed, section)
+        except Exception as error:  # of a backend, or of a kernel of the user's
+            name = self._look.running if step is self._shown is not self._plain else "the step"
+            kernel = self._kernel(name) if name in self._plan.buffers else ""
+            text = f"it fails with {type(error).__name__}: {error}"[:300]
+            self._recorder.checked("run", name, kernel, text)
+            raise Enough from error
+
+    def _run_and_compare(
+        self, fed: Mapping[str, Any], section: str | None, sections: Sequence[str]
+    ) -> None:
+        held = self._held(sections, fed)
+        self._check_between(held)
+        begin, look = self._begin(sections, held), self._recorder.step in self._agenda.watched
+        if look:
+            self._look.begin({**held, **self._data})
+        self._run(self._shown if look else self._plain, fed, section)
+        if look:
+            self._look.finish(self._shown, sections)
+        left = self._left(sections)
+        if self._recorder.step in self._agenda.compared:
+            self._compare(sections, begin, left)
+        self._watched.left, self._watched.begun = (self._state, left), begin
+
+    def _kept(self, sections: Sequence[str]) -> list[str]:
+        """What these sections read that an earlier one has left."""
+        reads = [name for section in sections for name in self._plan.reads(section)]
+        own = {
+            name for one in sections for call in self._plan.section(one) for name in call.outputs
+        }
+        return [name for name in reads if name in self._plan.kept and name not in own]
 
     def _held(self, sections: Sequence[str], fed: Mapping[str, Any]) -> dict[str, HostArray]:
         """Host copies of what a run begins with, but the data it gathers its rows from."""
         names = [buffer.name for buffer in self._plan.of_kind("parameter", "state")]
-        reads = [name for section in sections for name in self._plan.reads(section)]
-        kept = {name for name in reads if name in self._plan.kept}
-        kept -= set(lasting(self._plan, sections))
-        held = {name: self._to_host(self.read(name)) for name in [*names, *kept]}
+        held = {name: self._to_host(self.read(name)) for name in [*names, *self._kept(sections)]}
         return held | {name: self._to_host(array) for name, array in fed.items()}
 
     def _begin(self, sections: Sequence[str], held: Values) -> dict[str, HostArray]:
         """What the sections read, in the type of the formulas; of the data, the rows they take."""
-        written = {
-            name for s in sections for call in self._plan.section(s) for name in call.outputs
-        }
         begin: dict[str, HostArray] = {}
         for name in (name for section in sections for name in self._plan.reads(section)):
-            buffer = self._plan.buffers[name]
-            if buffer.shape[:1] == ("rows",):
-                begin[name] = self._rows_of(name)[held["rows"]]
-            elif name == "rows":
-                begin[name] = np.arange(self._n)
-            elif name not in written:
-                begin[name] = held[name]
+            if self._plan.buffers[name].shape[:1] == ("rows",):
+                begin[name] = self._data_of(name)[held["rows"]]
+            elif name in held:
+                begin[name] = np.arange(self._n) if name == "rows" else held[name]
         return dict(zip(begin, self._formulas.cast(list(begin.values())), strict=True))
 
-    def _rows_of(self, name: str) -> HostArray:
+    def _data_of(self, name: str) -> HostArray:
         if name not in self._data:
             self._data[name] = self._to_host(self._state[name])
         return self._data[name]
+
+    def _left(self, sections: Sequence[str]) -> dict[str, HostArray]:
+        """Host copies of what outlives the sections, each as the plan declares it."""
+        left = {name: self._to_host(self.read(name)) for name in lasting(self._plan, sections)}
+        for name, value in left.items():
+            shape = self._plan.buffers[name].bound({"n": self._n})
+            if (value.shape, value.dtype) != (shape, np.dtype(self._plan.dtype)):
+                declared = f"{shape} {self._plan.dtype}"
+                text = f"read gives {value.shape} {value.dtype}, the plan says {declared}"
+                self._recorder.checked("data flow", name, self._kernel(name), text)
+                raise Enough
+        return left
+
+    def _kernel(self, name: str) -> str:
+        """Which one writes a buffer."""
+        return self._plan.calls[writer(self._plan, name)].kernel.name
 
     def _check_between(self, held: Values) -> None:
         """Nothing may change between two steps."""
@@ -219,18 +297,17 @@ class WatchedStep:
             if name in held:
                 same = np.array_equal(held[name], value, equal_nan=True)
                 text = "" if same else f"{name} has changed since the step before"
-                kernel = self._plan.calls[writer(self._plan, name)].kernel.name
-                self._recorder.checked("data flow", name, kernel, text)
+                self._recorder.checked("data flow", name, self._kernel(name), text)
 
     def _compare(self, sections: Sequence[str], begin: Values, left: Values) -> None:
         """Compare a step as a whole, and let the formulas follow."""
-        watched, agenda = self._watched, self._agenda
-        if agenda.follow and watched.lockstep is None:
-            watched.lockstep = Lockstep(self._plan, self._formulas)
-        if watched.lockstep is not None and watched.lockstep.plan is not self._plan:
-            agenda.follow = False  # another training has begun
-        seen = self._whole.compare(sections, begin, watched.begun, left, branches=agenda.follow)
-        if agenda.follow and watched.lockstep is not None:
-            step = self._recorder.step
-            faults = watched.lockstep.follow(step, sections, begin, left, seen)
+        finite = all(np.isfinite(value).all() for value in left.values())
+        if not finite and not self._agenda.diverged:
+            self._agenda.diverged = self._recorder.step
+            self._watched.end_following("the training is no longer finite")
+        lockstep = self._watched.following(self._plan, self._formulas)
+        begun, follow = self._watched.begun, lockstep is not None
+        seen = self._whole.compare(sections, begin, begun, left, branches=follow)
+        if lockstep is not None:
+            faults = lockstep.follow(self._recorder.step, sections, begin, left, seen)
             self._whole.note("trajectory", faults)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -39,8 +41,7 @@ class Whole:
         right = [name for name, share in seen.shares.items() if share <= 1.0]
         self.note("step", [(name, seen.shares[name], "") for name in right])
         for name in seen.wrong[:1]:  # the others follow from the first
-            earlier = list(seen.shares)[: list(seen.shares).index(name)]
-            text = self._words(name, seen.shares[name], earlier)
+            text = self._words(name, seen.shares[name], self._clear(name, seen.shares))
             for cause, instead in self._instead(begin, before):
                 if not shadow(self._plan, sections, instead, left, self._formulas).wrong:
                     text += f"; it fits {cause}"
@@ -63,8 +64,17 @@ class Whole:
                     called, kernel = call.outputs[0].removeprefix("new_"), call.kernel.name
                     self._recorder.check_schedule(source.name, narrow, called, kernel)
 
+    def _clear(self, wrong: str, shares: Iterable[str]) -> list[str]:
+        """The gradients before the wrong buffer: they show what an error in their calls makes.
+
+        The loss and the parameters, which an update moves by little, do not.
+        """
+        earlier = itertools.takewhile(lambda name: name != wrong, shares)
+        return [name for name in earlier if name in self._plan.gradients.values()]
+
     def _words(self, name: str, share: float, right: Sequence[str]) -> str:
         off = f"{share:.3g} times further off than rounding explains"
+        off = off if share < math.inf else "not finite where the formulas are, or the other way"
         others = ", ".join(suspects(self._plan, name, right))
         before = f"; the fault is in that or in what comes before it: {others}" if others else ""
         return f"after the step, compared as a whole, it is {off}{before}"
