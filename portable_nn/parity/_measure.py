@@ -99,6 +99,13 @@ class Formulas:
         self._reference = reference
         self._kind: Any = WIDER[dtype] if reference is None else np.dtype(reference[1]).type
 
+    @classmethod
+    def narrow(cls, dtype: str) -> Formulas:
+        """NumPy in the dtype itself: what a plain implementation makes of the formulas."""
+        made = cls(dtype)
+        made._kind = np.dtype(dtype).type
+        return made
+
     def __call__(self, call: Call, inputs: Sequence[HostArray]) -> list[HostArray]:
         """The outputs of a call, on the host."""
         if self._reference is None:

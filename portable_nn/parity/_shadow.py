@@ -3,11 +3,12 @@
 The step is evaluated in a wider type from the values it began with. How far a step that only
 rounds may be from that is not guessed: the evaluation is repeated with random errors of the size
 that every single call makes (``Rounding``), and a buffer passes if its error, as a norm, is at
-most ``LIMIT`` times what these twins differ by, and its slope at most ``SLOPE`` times theirs and
-what the longest sum of the step may have (see ``_measure.py``; twins do not drift). Beyond that, in
-this order, it may be that
+most ``LIMIT`` times what these twins differ by, its slope at most ``SLOPE`` times theirs; to both
+comes what the longest sum of the step may drift by. Beyond that, in this order, it may be that
 
 - three twins were too few, as for a single number: thirteen more are asked;
+- what follows is no line: the square of a gradient that is all rounding grows 64 times if the
+  errors grow 8 times, so twins with such errors are asked;
 - NumPy in the dtype of the backend, with the same formulas, is a quarter as far off, or overflows;
 - an element so near to a kink (0 for ReLU) that rounding decides took the other branch: the
   evaluation is repeated with that branch, which then has to fit.
@@ -23,10 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from portable_nn.backend import get_backend
 from portable_nn.kernels import Call
-from portable_nn.parity._measure import Formulas, summed, unit_roundoff
-from portable_nn.parity._walk import Rounding, Values, Walk, after, branch, walk
+from portable_nn.parity._measure import Formulas
+from portable_nn.parity._walk import Rounding, Values, Walk, after, branch, drift, walk
 from portable_nn.plan import Plan
 
 if TYPE_CHECKING:
@@ -110,13 +110,15 @@ class _Comparison:
         self._exact = self._after(exact)
         self._twins: list[Walk] = []
         self._spread = dict.fromkeys(self._exact, (0.0, 0.0))
+        self._most = dict.fromkeys(self._exact, (0.0, 0.0))
         self._plain: dict[str, HostArray] = {}
-        self._drift = self._longest_sum(exact)
+        self._drift = drift(plan, sections, exact.values)
         self.shadow = Shadow(exact, sizes, {})
 
     def further_looks(self) -> Iterator[Callable[[], None]]:
         """What else may explain an error, in this order."""
         yield lambda: self.ask_twins(MORE_TWINS)
+        yield self._ask_large_twins
         yield self._ask_numpy
         yield self.turn_branches
 
@@ -138,9 +140,18 @@ class _Comparison:
                 self._spread[name] = max(apart, _norm(error)), slope
         self._judge(self.shadow.walk)
 
+    def _ask_large_twins(self) -> None:
+        for seed in range(TWINS):
+            rounding = Rounding(self._plan.dtype, self.shadow.sizes, seed, scale=LIMIT)
+            twin = self._after(self._walk(rounding=rounding, pinned=self.shadow.walk))
+            for name, value in twin.items():
+                error, most = value - self._exact[name], self._most[name]
+                slope = _slope(error, self._exact[name])
+                self._most[name] = max(most[0], _norm(error)), max(most[1], slope)
+        self._judge(self.shadow.walk)
+
     def _ask_numpy(self) -> None:
-        dtype = self._plan.dtype
-        self._plain = self._after(self._walk(Formulas(dtype, (get_backend("numpy"), dtype))))
+        self._plain = self._after(self._walk(Formulas.narrow(self._plan.dtype)))
         self._judge(self.shadow.walk)
 
     def _judge(self, exact: Walk) -> None:
@@ -157,20 +168,10 @@ class _Comparison:
         error, numpy = _error(found, exact, plain), _error(plain, exact, plain)
         apart, slope = self._spread[name]
         least = float(info.smallest_normal) * math.sqrt(exact.size)
-        limit = max(LIMIT * apart, 4.0 * _norm(numpy), least)
-        most = max(SLOPE * slope + self._drift, 4.0 * _slope(numpy, exact))
-        return max(_norm(error) / limit, _slope(error, exact) / most)
-
-    def _longest_sum(self, exact: Walk) -> float:
-        """The slope that a sum whose result is read in this step may have."""
-        calls = [call for name in self._sections for call in self._plan.section(name)]
-        read = {name for call in calls for name in call.inputs}
-        terms = [1]
-        for call in calls:
-            inputs = [exact.values[name] for name in call.inputs]
-            lengths = summed(call, inputs, len(call.outputs))
-            terms += [n for n, name in zip(lengths, call.outputs, strict=True) if name in read]
-        return (4.0 + math.sqrt(max(terms)) / 4.0) * unit_roundoff(self._plan.dtype)
+        norm = LIMIT * apart + self._drift * _norm(np.where(np.isfinite(exact), exact, 0.0))
+        limit = max(norm, self._most[name][0], 4.0 * _norm(numpy), least)
+        slope = max(SLOPE * slope + self._drift, self._most[name][1], 4.0 * _slope(numpy, exact))
+        return max(_norm(error) / limit, _slope(error, exact) / slope)
 
     def turn_branches(self) -> None:
         """Put elements near a kink on its other side, where that fits better."""
@@ -210,12 +211,10 @@ def _norm(error: HostArray) -> float:
 
 
 def _error(found: HostArray, exact: HostArray, plain: HostArray) -> HostArray:
-    """0 where both are the same, or NumPy is not finite either; what overflows is infinite."""
-    largest = np.finfo(found.dtype).max
-    exact = np.where(np.abs(exact) > largest, np.copysign(np.inf, exact), exact)
+    """0 where both are the same; what overflows in the dtype or in NumPy may be anything."""
     same = (found == exact) | (np.isnan(found) & np.isnan(exact))
-    same |= ~np.isfinite(found) & ((found == plain) | (np.isnan(found) & np.isnan(plain)))
-    error = np.where(same, 0.0, found - exact)
+    lost = ~(np.abs(exact) <= np.finfo(found.dtype).max) | ~np.isfinite(plain)
+    error = np.where(same | (lost & ~np.isfinite(found)), 0.0, found - exact)
     return np.where(np.isfinite(error), error, np.inf)
 
 

@@ -4,7 +4,7 @@ Small differences grow: the first unit of a ReLU that comes to lie on the other 
 of 1e-8 in one step 1e-2 in a hundred, and both runs are right. So next to the *free* run of the
 formulas, whose loss curve a user would compare, runs a *pinned* one: it takes the branches that
 the backend took, and only has to stay near. How near is asked of twins of it, in which every
-call makes errors of the size of rounding.
+call makes errors of the size of rounding, and of NumPy in the dtype of the backend.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from portable_nn.parity._measure import Formulas, summed, unit_roundoff
 from portable_nn.parity._shadow import Shadow
-from portable_nn.parity._walk import Rounding, Values, Walk, after, walk
+from portable_nn.parity._walk import Rounding, Values, Walk, after, drift, walk
 from portable_nn.plan import Plan
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ LIMIT = 8.0
 TWINS = 2
 AGREE = 1e-3
 """Relative difference of losses beyond which two runs no longer agree."""
-FLIPPED = "elements lie on the other side of a kink, further from it than rounding explains"
 DRIFTED = (
     "the parameters have drifted away from what the formulas give, further than rounding explains: "
     "an error that adds up over the steps"
@@ -66,8 +65,8 @@ class Trajectory:
     flips
         Where the pinned run had to be pinned.
     jumps
-        Steps at which a kernel that declares no ``branch`` jumped between the two runs; the
-        pinned run began anew there.
+        Steps at which the pinned run began anew: a kernel that declares no ``branch`` had jumped
+        between it and the backend, now or before.
     ended
         Why the formulas did not follow to the last step, or "".
     """
@@ -162,7 +161,8 @@ class Lockstep:
         self.plan, self._formulas = plan, formulas
         self._pinned, self._free = _Run(plan, formulas), _Run(plan, formulas)
         self._twins = [_Run(plan, formulas) for _ in range(TWINS)]
-        self._steps = 0
+        self._narrow = _Run(plan, Formulas.narrow(plan.dtype))
+        self._steps, self._slope, self._drifted = 0, 0.0, 0.0
         self._gradient: tuple[Values, Values, Walk] | None = None
 
     def follow(
@@ -177,16 +177,21 @@ class Lockstep:
             if "gradient" in sections:
                 self._gradient = (self._pinned.given(begin), begin, seen.walk)
             walked = self._pinned.step(sections, begin, seen.walk)
+            if "gradient" in sections:
+                self._slope = drift(self.plan, sections, walked.values)
             twins = []
             for k, twin in enumerate(self._twins):
                 rounding = Rounding(self.plan.dtype, seen.sizes, TWINS * step + k)
                 twins.append(twin.step(sections, begin, seen.walk, rounding))
-            flips = self._flips(step, walked, twins, seen)
-            self.found.flips += flips
-            faults = [(flip.name, flip.size, FLIPPED) for flip in flips if flip.size > 1.0]
+            self._narrow.step(sections, begin, seen.walk)
             self._free.step(sections, begin)
+            flips, faults = self._flips(step, walked, twins, seen), list[Fault]()
+            self.found.flips += flips
             if "update" in sections:
-                faults += self._apart(step, found)
+                self._drifted += self._slope * self._pinned.distance(begin)
+                faults = self._apart(step, found)
+            if not all(flip.size <= 1.0 for flip in flips):  # it has jumped before
+                self._restart(step, found)
             if (loss := self.plan.outputs["loss"]) in found:
                 self.found.loss.append(float(found[loss]))
                 self.found.reference_loss.append(float(self._free.values[loss]))
@@ -201,7 +206,7 @@ class Lockstep:
                 continue
             position = source.outputs.index(name)
             unit = unit_roundoff(self.plan.dtype) * seen.sizes[source][position]
-            spread = max(_rms((twin.values[name] - here) / unit) for twin in twins)
+            spread = max(float(np.max(np.abs(t.values[name] - here) / unit)) for t in twins)
             inputs = [walked.values[one] for one in source.inputs]
             terms = summed(source, inputs, len(source.outputs))[position]
             limit = 16.0 + 2.0 * math.sqrt(terms) + LIMIT * spread
@@ -214,21 +219,23 @@ class Lockstep:
         self._steps += 1
         model = 4.0 * unit_roundoff(self.plan.dtype) * math.sqrt(self._steps)
         spread = max(self._pinned.distance(twin.values) for twin in self._twins)
-        distance, limit = self._pinned.distance(found), max(model, LIMIT * spread)
+        numpy = 4.0 * self._pinned.distance(self._narrow.values)
+        limit = max(model, LIMIT * spread, numpy) + self._drifted
+        distance = self._pinned.distance(found)
         self.found.distance.append(distance)
         self.found.limit.append(limit)
         self.found.free_distance.append(self._free.distance(found))
         if not distance > limit:
             return []
-        self._restart(found)
-        if not self._smooth():
-            self.found.jumps.append(step)
-            return []
-        return [(next(iter(self.plan.gradients)), distance / limit, DRIFTED)]
+        smooth = self._smooth()
+        self._restart(step, found, note=not smooth)
+        return [] if not smooth else [(next(iter(self.plan.gradients)), distance / limit, DRIFTED)]
 
-    def _restart(self, found: Values) -> None:
-        self._steps = 0
-        for run in (self._pinned, *self._twins):
+    def _restart(self, step: int, found: Values, note: bool = True) -> None:
+        self._steps, self._drifted = 0, 0.0
+        if note and step not in self.found.jumps:
+            self.found.jumps.append(step)
+        for run in (self._pinned, self._narrow, *self._twins):
             names = [name for name in run.values if name in found]
             here = self._formulas.cast([found[name] for name in names])
             run.values |= dict(zip(names, here, strict=True))
@@ -252,7 +259,3 @@ class Lockstep:
 
 def _middle(a: HostArray, b: HostArray) -> HostArray:
     return (a + b) / 2.0 if a.dtype.kind == "f" else a
-
-
-def _rms(value: HostArray) -> float:
-    return float(np.sqrt(np.mean(value * value)))

@@ -38,11 +38,14 @@ class Rounding:
     """Random errors of the size that rounding makes, for every result of every call.
 
     ``u (1 + sqrt(n) / 12) S`` times a normal number: a quarter of the root mean square that one
-    call may have (see ``_measure.py``). A walk with them shows what rounding may make of a step.
+    call may have (see ``_measure.py``). A walk with them shows what rounding may make of a step;
+    ``scale`` makes them larger.
     """
 
-    def __init__(self, dtype: str, sizes: Mapping[Call, list[HostArray]], seed: int) -> None:
-        self._roundoff, self._sizes = unit_roundoff(dtype), sizes
+    def __init__(
+        self, dtype: str, sizes: Mapping[Call, list[HostArray]], seed: int, scale: float = 1.0
+    ) -> None:
+        self._roundoff, self._sizes = scale * unit_roundoff(dtype), sizes
         self._random = np.random.default_rng(seed)
 
     def __call__(
@@ -113,6 +116,20 @@ def _replaced(
         np.where(where, there, here) if here.shape == where.shape else here
         for here, there in zip(inputs, by, strict=True)
     ]
+
+
+def drift(plan: Plan, sections: Iterable[str], values: Values) -> float:
+    """The slope that a sum whose result is read in these sections may have by itself.
+
+    Terms of one sign drift in a plain loop, as random errors do not (see ``_measure.py``).
+    """
+    calls = [call for name in sections for call in plan.section(name)]
+    read = {name for call in calls for name in call.inputs}
+    terms = [1]
+    for call in calls:
+        lengths = summed(call, [values[name] for name in call.inputs], len(call.outputs))
+        terms += [n for n, name in zip(lengths, call.outputs, strict=True) if name in read]
+    return (4.0 + math.sqrt(max(terms)) / 4.0) * unit_roundoff(plan.dtype)
 
 
 def lasting(plan: Plan, sections: Iterable[str]) -> dict[str, str]:

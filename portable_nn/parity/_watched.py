@@ -196,11 +196,13 @@ class WatchedStep:
         sections = self._plan.sections if section is None else (section,)
         self._recorder.formulas, self._watched.dtype = self._formulas, self._plan.dtype
         step = self._recorder.step = self._agenda.begin(self._n)
-        if step in self._agenda.watched | self._agenda.compared:
+        if sections[0] == self._plan.sections[0]:  # an update runs where its gradient has run
+            self._last = self._shown if step in self._agenda.watched else self._plain
+        if self._last is not self._plain or step in self._agenda.compared:
             self._run_and_compare(fed, section, sections)
         else:
             self._watched.left = (None, {})
-            self._run(self._plain, fed, section)
+            self._run(fed, section)
         if self._plan.sections[-1] in sections:
             self._agenda.end()
 
@@ -217,13 +219,12 @@ class WatchedStep:
         self._watched.left = (None, {})
         self._watched.end_following("values were written between two steps")
 
-    def _run(self, step: Step, fed: Mapping[str, Any], section: str | None) -> None:
-        """Run one; where it fails nothing can follow."""
-        self._last = step
+    def _run(self, fed: Mapping[str, Any], section: str | None) -> None:
+        """Run the step; where it fails nothing can follow."""
         try:
-            step.run(fed, section)
+            self._last.run(fed, section)
         except Exception as error:  # of a backend, or of a kernel of the user's
-            name = self._look.running if step is self._shown is not self._plain else "the step"
+            name = "the step" if self._last is self._plain else self._look.running
             kernel = self._kernel(name) if name in self._plan.buffers else ""
             text = f"it fails with {type(error).__name__}: {error}"[:300]
             self._recorder.checked("run", name, kernel, text)
@@ -234,10 +235,10 @@ class WatchedStep:
     ) -> None:
         held = self._held(sections, fed)
         self._check_between(held)
-        begin, look = self._begin(sections, held), self._recorder.step in self._agenda.watched
+        begin, look = self._begin(sections, held), self._last is not self._plain
         if look:
             self._look.begin({**held, **self._data})
-        self._run(self._shown if look else self._plain, fed, section)
+        self._run(fed, section)
         if look:
             self._look.finish(self._shown, sections)
         left = self._left(sections)
@@ -301,8 +302,10 @@ class WatchedStep:
 
     def _compare(self, sections: Sequence[str], begin: Values, left: Values) -> None:
         """Compare a step as a whole, and let the formulas follow."""
+        if self._agenda.diverged:
+            return
         finite = all(np.isfinite(value).all() for value in left.values())
-        if not finite and not self._agenda.diverged:
+        if not finite:
             self._agenda.diverged = self._recorder.step
             self._watched.end_following("the training is no longer finite")
         lockstep = self._watched.following(self._plan, self._formulas)
