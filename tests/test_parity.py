@@ -151,10 +151,10 @@ def writes(formula):
     return lowered
 
 
-def adam(epsilon=1.0, inside=False, rest=False, bits=24, rate=1.0):
+def adam(epsilon=1.0, inside=False, rest=0, bits=24, rate=1.0):
     def formula(p, g, m, v, beta1, rest1, beta2, rest2, step_size, eps):
-        if rest:
-            rest2 = F32(1) - beta2
+        rest1 = F32(1) - beta1 if rest == 1 else rest1
+        rest2 = F32(1) - beta2 if rest == 2 else rest2
         m = short(m * beta1 + g * rest1, bits)
         v = v * beta2 + g * g * rest2
         e = eps * F32(epsilon)
@@ -211,8 +211,12 @@ FAULTS = {
     "another epsilon": (
         kernels.adam, adam(epsilon=10.0), "step 1, dense1.weight", "epsilon = 3.16",
     ),
-    "1 - beta in float32": (
-        kernels.adam, adam(rest=True), "step 1, dense1.weight", "times what rounding explains",
+    "1 - beta1 in float32, 4 rounding units off": (
+        kernels.adam, adam(rest=1), "step 1, dense1.weight, which adam computes",
+        "it looks as if rest1 or rest2 or step_size had been rounded otherwise",
+    ),
+    "1 - beta2 in float32": (
+        kernels.adam, adam(rest=2), "step 1, dense1.weight", "1 - beta2 formed in float32",
     ),
     "a moment in bfloat16": (
         kernels.adam, adam(bits=8), "step 1, dense1.weight", "times what rounding explains",

@@ -4,6 +4,7 @@ import array_api_compat.numpy
 import numpy as np
 import pytest
 import ways
+from test_design import BatchNorm
 
 import portable_nn as pnn
 import portable_nn_numpy.lowering as lowering
@@ -11,8 +12,11 @@ from portable_nn import kernels, parity
 from portable_nn.datasets import load_digits
 from portable_nn.kernels import loss_kernel
 from portable_nn.losses import Loss
+from portable_nn.parity._recorder import Recorder
+from portable_nn.parity._watched import Agenda, Watched
 
 X, Y = load_digits()
+F32 = np.float32
 TANH = pnn.mlp([16, 16], outputs=10, activation="tanh")
 RELU = pnn.mlp([16, 16], outputs=10)
 
@@ -84,6 +88,10 @@ OPAQUE = {
     ),
     "a gradient that is off by a thousandth": (
         scaled("grad_dense2.weight", 1.001), 1, "grad_dense2.weight, which linear_grad_weight", "",
+    ),
+    "a gradient scaled by 1 + 2e-6": (
+        scaled("grad_dense3.weight", 1.0 + 2e-6), 1, "grad_dense3.weight, which linear_grad_weight",
+        "in that or in what comes before it: take_rows, linear, tanh, cross_entropy",
     ),
     "a loss that is off": (scaled("loss", 1.0001), 1, "loss, which cross_entropy", ""),
     "inputs with 8 bits": (
@@ -191,6 +199,112 @@ def test_a_state_that_changes_between_two_steps(monkeypatch):
     assert "m.dense1.bias has changed since the step before" in report.verdict
 
 
+class Deaf(Careless):
+    """Forgets what is written to it."""
+
+    def __init__(self, step, watched):
+        self.run, self.read = step.run, step.read
+
+    def write(self, name, value): ...
+
+
+def test_what_is_written_is_read_again():
+    training = watched_training(Wrapped(Deaf))
+    batch = next(training.batches(X, Y, epoch=0))
+    training.gradient(batch)
+    training.write("dense1.bias", training.read("dense1.bias") + 1.0)
+    report = training.session.backend.report()
+    assert "dense1.bias: what is written to dense1.bias is not what is read" in report.verdict
+
+
+def watched_training(backend, steps=10, **options):
+    recorder, agenda = Recorder(), Agenda(steps, **options)
+    watched = Watched(backend, recorder, agenda)
+    return pnn.Network(TANH).start(loss="cross_entropy", batch_size=64, backend=watched)
+
+
+def test_two_updates_of_one_gradient():
+    # The step that showed its calls has the gradient; the update after it is not looked at.
+    training = watched_training(ways.open_way("numpy"), watch=[1, 3])
+    plain = pnn.Network(TANH).start(loss="cross_entropy", batch_size=64)
+    for each in (training, plain):
+        for batch in each.batches(X[:256], Y[:256], epoch=0):
+            each.gradient(batch)
+            each.update()
+            each.update()
+    report = training.session.backend.report()
+    assert report.ok, report.verdict
+    assert report.steps == 8
+    for name in training.plan.gradients:
+        assert np.array_equal(training.read(name), plain.read(name))
+
+
+class Lying(Wrapped):
+    """Gives other numbers to the device than it is given."""
+
+    def __init__(self):
+        super().__init__(lambda step, watched: step)
+        self.asarray = lambda value, dtype: self._numpy.asarray(np.asarray(value) // 2 * 2, dtype)
+
+
+def test_what_is_put_on_the_device_is_what_was_given():
+    report = check(Lying(), watch=[1])
+    assert "gives other numbers than it was given" in str(report.faults)
+
+
+class Careful(Careless):
+    """Gives a gradient in another dtype."""
+
+    def __init__(self, step, watched):
+        super().__init__(step, watched)
+        self.run = step.run
+        self.read = lambda name: step.read(name).astype(np.float64 if "grad" in name else F32)
+
+
+def test_what_is_read_is_as_the_plan_says():
+    report = check(Wrapped(Careful), watch=[1])
+    assert "read gives (16, 10) float64, the plan says (16, 10) float32" in report.verdict
+
+
+def test_a_step_that_fails(monkeypatch):
+    def broken(new, x, grad, out):
+        return [(lambda: 1 // 0, ())]
+
+    monkeypatch.setitem(lowering.LOWERINGS, kernels.linear_grad_weight, broken)
+    failed = "it fails with ZeroDivisionError: integer division or modulo by zero."
+    seen = check("numpy").verdict
+    assert f"step 1, grad_dense3.weight, which linear_grad_weight computes: {failed}" in seen
+    assert (
+        f"step 1, the step: {failed}"
+        in check("numpy", watch=[12]).verdict
+        + check(Wrapped(lambda step, watched: step), watch=[12], trajectory=True).verdict
+    )
+
+
+def test_data_that_changes_on_the_device(monkeypatch):
+    def spoils(new, data, index, out):
+        def run():
+            np.copyto(out, data[index])
+            data[...] = data[::-1]
+
+        return [(run, ())]
+
+    monkeypatch.setitem(lowering.LOWERINGS, kernels.take_rows, spoils)
+    report = check("numpy", watch=[1, 2])
+    assert "step 2, x, which take_rows computes: data.x is not what the step was given" in (
+        report.verdict
+    )
+
+
+def test_a_training_that_diverges_says_so():
+    report = check("numpy", RELU, optimizer=pnn.SGD(1e20), steps=20, trajectory=True)
+    assert report.ok, report.verdict
+    assert 1 < report.diverged < 10
+    said = f"After step {report.diverged} it is not finite, as by the formulas: a weak test."
+    assert report.verdict.endswith(said)
+    assert "the training is no longer finite" in report.trajectory.words
+
+
 # -- trajectories --------------------------------------------------------------------------
 
 
@@ -281,20 +395,40 @@ def test_a_kink_that_no_kernel_declares_is_no_fault():
 
 
 def test_values_that_are_written_end_the_following():
-    recorder = parity._recorder.Recorder()
-    agenda = parity._watched.Agenda(10, follow=True)
-    watched = parity._watched.Watched(ways.open_way("numpy"), recorder, agenda)
-    training = pnn.Network(TANH).start(loss="cross_entropy", batch_size=64, backend=watched)
+    training = watched_training(ways.open_way("numpy"), follow=True)
     for batch in training.batches(X[:320], Y[:320], epoch=0):
         training.gradient(batch)
         if training.updates == 2:
             gradient = training.read("grad_dense1.bias")
             training.write("grad_dense1.bias", gradient * 0.5)
         training.update()
-    report = watched.report()
+    report = training.session.backend.report()
     assert report.ok, report.verdict
     assert len(report.trajectory.distance) == 2
-    assert agenda.updates == 5
+    assert report.trajectory.ended == "values were written between two steps"
+    assert report.compared == [1, 2, 3, 4, 5]  # as a whole, still
+
+
+def test_columns_that_cancel_are_no_drift():
+    # Means of 1,000 are taken off: NumPy's own rounding is far more than that of its results.
+    layers = [pnn.Dense(8, use_bias=False), BatchNorm(), pnn.Tanh(), pnn.Dense(10)]
+    report = parity.check_training(
+        layers, X + 1e3, Y, loss="cross_entropy", optimizer=pnn.SGD(0.1), steps=10, trajectory=True
+    )
+    assert report.ok, report.verdict
+
+
+def test_squares_of_gradients_that_are_rounding():
+    # The bias before a BatchNorm has a gradient of 0 but for rounding.
+    layers = [pnn.Dense(8), BatchNorm(), pnn.ReLU(), pnn.Dense(1)]
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.integers(1990, 2025, 512), rng.normal(4e4, 9e3, 512)])
+    for backend in ("numpy", opaque(lambda arrays, section: section(arrays))):
+        report = parity.check_training(
+            layers, x, (x[:, :1] - 2000.0) / 10.0, loss="mean_squared_error",
+            optimizer=pnn.RMSProp(), backend=backend, batch_size=64, steps=24, watch=range(1, 25),
+        )  # fmt: skip
+        assert report.ok, report.verdict
 
 
 # -- the reference -------------------------------------------------------------------------

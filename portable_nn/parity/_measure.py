@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 CHANGE = 1e-4
 """Relative change of a single number that a derivative is taken by."""
+ABOUT = 0.5
+"""What a lean may be less than the largest to be named with it."""
 WIDER = {"float32": np.float64, "float64": np.longdouble}
 """By dtype, what formulas are evaluated in; where long double is no wider, nor is this."""
 
@@ -51,7 +53,8 @@ WIDER = {"float32": np.float64, "float64": np.longdouble}
 class Errors:
     """Of one output of one call: the largest q, its root mean square, the slope in u, the lean.
 
-    ``wrong`` is the share of its numbers that are beyond the limit of the largest.
+    ``wrong`` is the share of its numbers that are beyond the limit of the largest; ``toward`` are
+    the inputs that it leans towards, about equally.
     """
 
     largest: float
@@ -59,6 +62,7 @@ class Errors:
     slope: float
     wrong: float
     lean: float = 0.0
+    toward: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,25 +100,27 @@ class Formulas:
     def __init__(self, dtype: str, reference: tuple[Backend, str] | None = None) -> None:
         if dtype not in WIDER:
             raise NetworkError(f"dtype is one of {', '.join(WIDER)}; got {dtype!r:.60}.")
-        self._reference = reference
+        self._reference, self._by_rows = reference, False
         self._kind: Any = WIDER[dtype] if reference is None else np.dtype(reference[1]).type
 
     @classmethod
-    def narrow(cls, dtype: str) -> Formulas:
-        """NumPy in the dtype itself: what a plain implementation makes of the formulas."""
+    def narrow(cls, dtype: str, *, by_rows: bool = False) -> Formulas:
+        """NumPy in the dtype itself; ``by_rows`` adds up the rows of sums one after another."""
         made = cls(dtype)
-        made._kind = np.dtype(dtype).type
+        made._kind, made._by_rows = np.dtype(dtype).type, by_rows
         return made
 
     def __call__(self, call: Call, inputs: Sequence[HostArray]) -> list[HostArray]:
         """The outputs of a call, on the host."""
         if self._reference is None:
-            return self.cast(meaning(call, self.cast(inputs)))
+            inputs = self.cast(inputs)
+            values = self.cast(meaning(call, inputs))
+            return _row_by_row(call, inputs, values) if self._by_rows else values
         backend, dtype = self._reference
         there = [backend.asarray(v, dtype if v.dtype.kind == "f" else "index") for v in inputs]
-        values = call.kernel.meaning(backend.xp, *there, **call.attributes)
-        values = values if isinstance(values, tuple) else (values,)
-        return self.cast([backend.to_host(value) for value in values])
+        found = call.kernel.meaning(backend.xp, *there, **call.attributes)
+        found = found if isinstance(found, tuple) else (found,)
+        return self.cast([backend.to_host(value) for value in found])
 
     def cast(self, arrays: Sequence[HostArray]) -> list[HostArray]:
         """The arrays, numbers that are not whole in the type of the formulas."""
@@ -195,7 +201,7 @@ class _Judge:
         coarser: float,
         slack: float,
         dtype: str,
-        moves: Sequence[HostArray],
+        moves: Sequence[tuple[int, HostArray]],
     ) -> None:
         root, product = math.sqrt(terms), size * exact
         spread = float(np.sqrt(np.sum(product * product)) / _total(exact))
@@ -209,22 +215,24 @@ class _Judge:
         if math.isfinite(errors.largest):
             size = np.where(self._size > 0.0, self._size, np.inf)
             error = (output - exact) / size / unit_roundoff(self._dtype)
-            lean = max((_lean(error, move / size) for move in self._moves), default=0.0)
-            errors = replace(errors, lean=lean)
+            leans = {k: _lean(error, move / size) for k, move in self._moves}
+            most = max(leans.values(), default=0.0)
+            toward = tuple(k for k, lean in leans.items() if lean >= ABOUT * most)
+            errors = replace(errors, lean=most, toward=toward)
         return Measured(errors, self._limits, self._terms)
 
 
 def _moves(
     call: Call, inputs: Sequence[HostArray], exact: Sequence[HostArray], formulas: Formulas
-) -> list[list[HostArray]]:
-    """What a change of each single number among the inputs makes of the outputs, per size of it."""
+) -> list[list[tuple[int, HostArray]]]:
+    """Of each single number among the inputs, what a change makes of each output, per change."""
     found = []
     for k, value in enumerate(inputs) if call.kernel.elementwise else ():
         if value.ndim == 0 and value.dtype.kind == "f":
             wide = formulas.cast(inputs)
             wide[k] = wide[k] * (1.0 + CHANGE)
             outputs = zip(formulas(call, wide), exact, strict=True)
-            found.append([(moved - here) / CHANGE for moved, here in outputs])
+            found.append([(k, (moved - here) / CHANGE) for moved, here in outputs])
     return found
 
 

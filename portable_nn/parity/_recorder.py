@@ -84,7 +84,7 @@ class Recorder:
         for k, one in enumerate(found):
             text, key = "", (kernel, check, names[k])
             if one.share > 1.0 and key not in self._named:  # to find a cause may take a second
-                text = cause(call, inputs, outputs, k, dtype)
+                text = cause(call, inputs, outputs, k, dtype) or _leaning(call, one)
                 self._named |= {key} if text else set()
             self.note(Finding(check, self.step, names[k], kernel, one.share, one, text))
 
@@ -110,3 +110,11 @@ class Recorder:
             self.faults.setdefault((*key, finding.name, finding.step), finding)
         if key not in self.worst or finding.share > self.worst[key].share:
             self.worst[key] = finding
+
+
+def _leaning(call: Call, measured: Measured) -> str:
+    """Which single numbers may be other ones, if that is what is wrong, or ""."""
+    if measured.errors.lean / measured.limits[3] < measured.share:
+        return ""
+    names = " or ".join(call.inputs[k] for k in measured.errors.toward)
+    return f"it looks as if {names} had been rounded otherwise, or formed in fewer bits"

@@ -9,7 +9,8 @@ comes what the longest sum of the step may drift by. Beyond that, in this order,
 - three twins were too few, as for a single number: thirteen more are asked;
 - what follows is no line: the square of a gradient that is all rounding grows 64 times if the
   errors grow 8 times, so twins with such errors are asked;
-- NumPy in the dtype of the backend, with the same formulas, is a quarter as far off, or overflows;
+- NumPy in the dtype of the backend, with the same formulas, is a quarter as far off, or overflows,
+  or would be if it added up rows one after another;
 - an element so near to a kink (0 for ReLU) that rounding decides took the other branch: the
   evaluation is repeated with that branch, which then has to fit.
 """
@@ -43,12 +44,14 @@ CANDIDATES = 16
 class Shadow:
     """What a step should have given: the evaluation that fits it best, and by how much it is off.
 
-    ``shares`` are, by buffer in the order of the plan, its error in units of its limit.
+    ``shares`` are, by buffer in the order of the plan, its error in units of its limit;
+    ``strained`` says that more than three twins had to explain it.
     """
 
     walk: Walk
     sizes: dict[Call, list[HostArray]]
     shares: dict[str, float]
+    strained: bool = False
 
     @property
     def misfit(self) -> float:
@@ -94,6 +97,7 @@ def shadow(
             if not comparison.shadow.wrong:
                 break
             look()
+            comparison.shadow.strained = True
         return comparison.shadow
 
 
@@ -111,7 +115,7 @@ class _Comparison:
         self._twins: list[Walk] = []
         self._spread = dict.fromkeys(self._exact, (0.0, 0.0))
         self._most = dict.fromkeys(self._exact, (0.0, 0.0))
-        self._plain: dict[str, HostArray] = {}
+        self._plain: list[dict[str, HostArray]] = []
         self._drift = drift(plan, sections, exact.values)
         self.shadow = Shadow(exact, sizes, {})
 
@@ -151,7 +155,9 @@ class _Comparison:
         self._judge(self.shadow.walk)
 
     def _ask_numpy(self) -> None:
-        self._plain = self._after(self._walk(Formulas.narrow(self._plan.dtype)))
+        for by_rows in (False, True):
+            narrow = Formulas.narrow(self._plan.dtype, by_rows=by_rows)
+            self._plain.append(self._after(self._walk(narrow)))
         self._judge(self.shadow.walk)
 
     def _judge(self, exact: Walk) -> None:
@@ -164,13 +170,17 @@ class _Comparison:
         found = self._found[name]
         if found.shape != exact.shape or found.dtype != np.dtype(self._plan.dtype):
             return math.inf
-        plain, info = self._plain.get(name, exact).astype(found.dtype), np.finfo(found.dtype)
-        error, numpy = _error(found, exact, plain), _error(plain, exact, plain)
+        right = np.where(np.isfinite(exact), exact, 0.0)
+        plain = self._plain[0][name] if self._plain else exact.astype(found.dtype)
+        error = _error(found, exact, plain)
         apart, slope = self._spread[name]
-        least = float(info.smallest_normal) * math.sqrt(exact.size)
-        norm = LIMIT * apart + self._drift * _norm(np.where(np.isfinite(exact), exact, 0.0))
-        limit = max(norm, self._most[name][0], 4.0 * _norm(numpy), least)
-        slope = max(SLOPE * slope + self._drift, self._most[name][1], 4.0 * _slope(numpy, exact))
+        limit = LIMIT * apart + self._drift * _norm(right)
+        limit = max(limit, self._most[name][0], float(np.finfo(found.dtype).smallest_normal))
+        slope = max(SLOPE * slope + self._drift, self._most[name][1])
+        for values in self._plain:
+            own = _error(values[name], exact, values[name])
+            limit, slope = max(limit, 4.0 * _norm(own)), max(slope, 4.0 * _slope(own, exact))
+        slope = max(slope, limit / 2.0 / max(_norm(right), 1e-300))
         return max(_norm(error) / limit, _slope(error, exact) / slope)
 
     def turn_branches(self) -> None:

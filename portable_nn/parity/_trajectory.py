@@ -25,7 +25,7 @@ from portable_nn.plan import Plan
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
-LIMIT = 8.0
+LIMIT = 12.0
 """Distances of the twins that the pinned run may be away."""
 TWINS = 2
 AGREE = 1e-3
@@ -189,6 +189,8 @@ class Lockstep:
             self.found.flips += flips
             if "update" in sections:
                 self._drifted += self._slope * self._pinned.distance(begin)
+                if seen.strained:  # an error that sums of one sign or cancelling columns explain
+                    self._drifted += self._error(sections, found, seen)
                 faults = self._apart(step, found)
             if not all(flip.size <= 1.0 for flip in flips):  # it has jumped before
                 self._restart(step, found)
@@ -196,6 +198,12 @@ class Lockstep:
                 self.found.loss.append(float(found[loss]))
                 self.found.reference_loss.append(float(self._free.values[loss]))
         return faults
+
+    def _error(self, sections: Sequence[str], found: Values, seen: Shadow) -> float:
+        """How far the parameters are from what this step alone should have made of them."""
+        alone = _Run(self.plan, self._formulas)
+        alone.values = after(self.plan, sections, seen.walk.values)
+        return alone.distance(found)
 
     def _flips(self, step: int, walked: Walk, twins: Sequence[Walk], seen: Shadow) -> list[Flip]:
         found = []

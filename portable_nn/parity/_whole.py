@@ -15,6 +15,9 @@ from portable_nn.parity._shadow import Shadow, shadow
 from portable_nn.parity._walk import Values
 from portable_nn.plan import Data, Draw, Initial, Plan, Schedule
 
+CLEAR = 4.0
+"""Share of its limit from which it is worth asking what a wrong buffer fits instead."""
+
 
 class Whole:
     """The steps of one plan, compared as a whole with their formulas."""
@@ -42,7 +45,8 @@ class Whole:
         self.note("step", [(name, seen.shares[name], "") for name in right])
         for name in seen.wrong[:1]:  # the others follow from the first
             text = self._words(name, seen.shares[name], self._clear(name, seen.shares))
-            for cause, instead in self._instead(begin, before):
+            clear = seen.shares[name] > CLEAR
+            for cause, instead in self._instead(begin, before) if clear else ():
                 if not shadow(self._plan, sections, instead, left, self._formulas).wrong:
                     text += f"; it fits {cause}"
                     break
