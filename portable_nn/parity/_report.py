@@ -112,7 +112,7 @@ class Report:
         exact: dict[str, list[str]] = {}
         for found in sorted(self.worst, key=lambda found: -found.share):
             if found.share == 0.0:
-                exact.setdefault(found.check, []).append(found.kernel)
+                exact.setdefault(found.check, []).extend([found.kernel] * bool(found.kernel))
                 continue
             share = f"{found.share:.2f}" if math.isfinite(found.share) else "wrong"
             rows.append((found.kernel, found.check, share, found.name, str(found.step or "")))

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 LIMIT, SLOPE = 8.0, 6.0
 """Errors and slopes of the twins that a buffer may be off by."""
+BESIDE = 0.7
+"""Of the limit of the norm, what the slope may be: all of it would make it needless."""
 TWINS, MORE_TWINS = 3, 13
 CANDIDATES = 16
 """Elements near a kink that are tried on the other side."""
@@ -180,7 +182,7 @@ class _Comparison:
         for values in self._plain:
             own = _error(values[name], exact, values[name])
             limit, slope = max(limit, 4.0 * _norm(own)), max(slope, 4.0 * _slope(own, exact))
-        slope = max(slope, limit / 2.0 / max(_norm(right), 1e-300))
+        slope = max(slope, BESIDE * limit / max(_norm(right), 1e-300))
         return max(_norm(error) / limit, _slope(error, exact) / slope)
 
     def turn_branches(self) -> None:
