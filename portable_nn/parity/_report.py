@@ -72,7 +72,11 @@ class Report:
         if self.ok:
             share = max((found.share for found in self.worst), default=0.0)
             seen = f"{self.numbers:,} numbers of {self._seen()}"
-            limit = f"none beyond {share:.0%} of its limit" if share else "right in every bit"
+            limit = (
+                f"none beyond {max(share, 0.01):.0%} of its limit"
+                if share
+                else "right in every bit"
+            )
             return f"{who} computes what the formulas say: {seen}, {limit}.{self._diverged()}"
         first = self.faults[0]
         when = f"step {first.step}" if first.step else first.check
