@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from portable_nn.plan import Data, Draw, Initial, Plan, Schedule
 
 CLEAR = 4.0
 """Share of its limit from which it is worth asking what a wrong buffer fits instead."""
+
+
+SURE = 0.25
+"""Share of its limit up to which a buffer speaks for the calls before it."""
 
 
 class Whole:
@@ -68,13 +72,14 @@ class Whole:
                     called, kernel = call.outputs[0].removeprefix("new_"), call.kernel.name
                     self._recorder.check_schedule(source.name, narrow, called, kernel)
 
-    def _clear(self, wrong: str, shares: Iterable[str]) -> list[str]:
-        """The gradients before the wrong buffer: they show what an error in their calls makes.
+    def _clear(self, wrong: str, shares: Mapping[str, float]) -> list[str]:
+        """The gradients before the wrong buffer that are surely right: so are their calls.
 
-        The loss and the parameters, which an update moves by little, do not.
+        The loss and the parameters, which an update moves by little, say less.
         """
         earlier = itertools.takewhile(lambda name: name != wrong, shares)
-        return [name for name in earlier if name in self._plan.gradients.values()]
+        gradients = self._plan.gradients.values()
+        return [name for name in earlier if name in gradients and shares[name] < SURE]
 
     def _words(self, name: str, share: float, right: Sequence[str]) -> str:
         off = f"{share:.3g} times further off than rounding explains"
