@@ -145,7 +145,7 @@ def only(backend: Backend) -> Iterator[None]:
     try:
         yield
     finally:
-        _ONLY.remove(backend)
+        _ONLY.pop()
 
 
 def backend_names() -> list[str]:

@@ -255,18 +255,37 @@ def plan(arguments: argparse.Namespace) -> None:
 
 def parity(arguments: argparse.Namespace) -> int:
     """Train on each backend; print where it departs from the formulas. 1 if one does."""
-    if arguments.arguments and not arguments.script:
-        arguments.fail("argument --script: is needed for arguments of a script")
-    equal = True
+    _check_script(arguments)
+    said, equal = [], True
     for name, _ in arguments.backends:
         get_backend(name)  # before the first is trained on
     for name, dtype in arguments.backends:
         report = _parity_of(name, dtype, arguments)
         exact = checking.exact_network(name, report.dtype)
-        equal = equal and exact.equal and report.ok
+        right = exact.equal and report.ok
+        said.append(f"{name} {report.dtype} is {'equal' if right else 'not equal'}")
+        equal = equal and right
         found = report.to_dict() | {"exact": exact.equal, "exact_verdict": str(exact)}
         print(json.dumps(found) if arguments.json else f"{exact}\n{report}\n", flush=True)
+    if len(said) > 1 and not arguments.json:
+        print(f"{', '.join(said)}.")
     return 0 if equal else 1
+
+
+def _check_script(arguments: argparse.Namespace) -> None:
+    """What makes the network of the digits says nothing about a script, and the other way round."""
+    given = [name for name in OF_DIGITS if getattr(arguments, name) is not None]
+    if arguments.script and given:
+        name = given[0].replace("_", "-")
+        arguments.fail(f"argument --{name}: not allowed with argument --script")
+    if arguments.arguments and not arguments.script:
+        arguments.fail("argument --script: is needed for arguments of a script")
+    for name, value in OF_DIGITS.items():
+        setattr(arguments, name, value if name not in given else getattr(arguments, name))
+
+
+OF_DIGITS = {"hidden": [64, 64], "activation": "relu", "batch_size": 128, "seed": 0}
+"""Options of the network that learns digits, with their defaults."""
 
 
 def _parity_of(name: str, dtype: str, arguments: argparse.Namespace) -> checking.Report:
@@ -308,7 +327,8 @@ def _parity_of_script(
 
 def fingerprint(arguments: argparse.Namespace) -> int:
     """Print what the arithmetic of a backend does; 1 if it is not as it should be."""
-    found = checking.fingerprint(arguments.backend, arguments.dtype)
+    name, dtype = _backend_and_dtype(arguments.backend or "")
+    found = checking.fingerprint(name or None, dtype or arguments.dtype)
     print(json.dumps(found.to_dict()) if arguments.json else found)
     return 0 if found.ok else 1
 
@@ -383,19 +403,19 @@ def _parser() -> argparse.ArgumentParser:
 def _add_parity(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     names = "with commas between; numpy:float64, torch:cuda:0, ... (%(default)s)"
-    add("--backends", type=BACKENDS, default="numpy", metavar="NAMES", help=names)
+    usual = os.environ.get("PORTABLE_NN_BACKEND") or "numpy"
+    add("--backends", type=BACKENDS, default=usual, metavar="NAMES", help=names)
     wider = "what formulas are evaluated in, numpy:float64 say (NumPy in a wider type)"
     add("--reference", type=REFERENCE, metavar="NAME", help=wider)
     add("--steps", type=COUNT, default=200, help="updates that are looked at (%(default)s)")
-    what = parser.add_mutually_exclusive_group()
-    hidden = "hidden layers of a network that learns digits (%(default)s)"
-    what.add_argument("--hidden", type=SIZES, default="64,64", metavar="SIZES", help=hidden)
-    script = "a training script, run as it is on each backend instead"
-    what.add_argument("--script", metavar="FILE", help=script)
+    hidden = "hidden layers of a network that learns digits (64,64)"
+    add("--hidden", type=SIZES, metavar="SIZES", help=hidden)
+    add("--activation", choices=sorted(ACTIVATIONS), help="(relu)")
+    add("--batch-size", type=COUNT, help="rows an update (128)")
+    add("--seed", type=SEED, help="of initial weights and order (0)")
+    script = "a training script instead, run as it is on each backend until the last of the steps"
+    add("--script", metavar="FILE", help=script)
     add("arguments", nargs="*", help="arguments of the script; '--' before the first")
-    add("--activation", choices=sorted(ACTIVATIONS), default="relu", help="(%(default)s)")
-    add("--batch-size", type=COUNT, default=128, help="rows an update (%(default)s)")
-    add("--seed", type=SEED, default=0, help="of initial weights and order (%(default)s)")
     follow = "follow the whole training with one by the formulas, which takes a while (on)"
     add("--trajectory", action=argparse.BooleanOptionalAction, default=True, help=follow)
     add("--json", action="store_true", help="a line of JSON for each backend")

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 import portable_nn as pnn
@@ -69,7 +70,8 @@ def test_an_open_loop_and_two_networks(script):
     report = parity.check_script(script(OPEN), backend="numpy", trajectory=True)
     assert report.ok, report.verdict
     assert report.steps == 8
-    assert report.watched == [1, 2, 4, 5]
+    assert report.watched == [1, 2, 4, 5, 6, 8]  # each training from its own first step on
+    assert report.note == "Its 2 trainings have one count of steps."
     assert {one.check for one in report.worst} == {"kernel", "data flow", "step"}
 
 
@@ -81,6 +83,44 @@ def test_a_fault_in_a_script(script, monkeypatch):
     report = parity.check_script(script(TRAIN), ["1"], backend="numpy", steps=3)
     assert "step 1, grad_dense2.bias, which linear_grad_bias computes" in report.verdict
     assert "all its numbers are 0" in report.verdict
+
+
+def test_a_script_that_fails_after_a_fault_was_found(script, monkeypatch):
+    def negated(new, x, grad, out):
+        return [(lambda: np.dot(-x.T, grad, out), ())]
+
+    monkeypatch.setitem(lowering.LOWERINGS, kernels.linear_grad_weight, negated)
+    path = script(TRAIN + "assert network.score(x, y) > 0.99\n")
+    report = parity.check_script(path, ["1"], backend="numpy")
+    assert "step 1, grad_dense2.weight, which linear_grad_weight" in report.verdict
+    assert report.verdict.endswith("train.py failed in line 11 with AssertionError.")
+
+
+def test_the_first_of_two_trainings_is_followed(script):
+    text = "EPOCHS = 1\n" + TRAIN.replace("int(sys.argv[1])", "EPOCHS")
+    again = "network.fit(x, y, loss='cross_entropy', epochs=1, batch_size=64, progress=False)\n"
+    report = parity.check_script(script(text + again), backend="numpy", steps=40, trajectory=True)
+    assert report.ok, report.verdict
+    assert report.compared == [*range(1, 41)]
+    assert len(report.trajectory.loss) == 29
+    assert report.trajectory.ended == "another training has begun"
+    assert report.note.startswith(
+        f"{script(text + again)} was stopped after update 40. Its 2 train"
+    )
+
+
+def test_each_script_has_its_own_neighbours(script, tmp_path):
+    for folder, activation in {"one": "relu", "two": "tanh"}.items():
+        (tmp_path / folder).mkdir()
+        script(f"ACTIVATION = {activation!r}\n", f"{folder}/its_activation.py")
+        text = TRAIN.replace("import sys\n", "import sys\nfrom its_activation import ACTIVATION\n")
+        layers = "pnn.mlp([16], outputs=10, activation=ACTIVATION)"
+        path = script(
+            text.replace("[pnn.Dense(16), pnn.ReLU(), pnn.Dropout(0.2), pnn.Dense(10)]", layers),
+            f"{folder}/train.py",
+        )
+        report = parity.check_script(path, ["1"], backend="numpy", steps=2)
+        assert activation in {one.kernel for one in report.worst}
 
 
 def test_a_script_finds_its_neighbours_and_leaves_no_trace(script):
@@ -106,13 +146,17 @@ def test_only_one_backend_as_long_as_it_lasts():
     one = pnn.Reference("mine", get_backend("numpy").xp)
     with only(one):
         assert get_backend() is get_backend("torch") is get_backend("no such") is one
+        two = pnn.Reference("other", get_backend("numpy").xp)
+        with only(two), only(one):
+            assert get_backend() is one
+        assert get_backend() is one
     assert get_backend("numpy").name == "numpy"
 
 
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
-        ("1 / 0", pnn.NetworkError, "train.py failed with ZeroDivisionError: division by zero"),
+        ("1 / 0", pnn.NetworkError, "train.py failed in line 1 with ZeroDivisionError: division"),
         ("import sys; sys.exit(3)", pnn.NetworkError, "train.py ended with 3"),
         ("import sys; sys.exit()", pnn.DataError, "has trained no network of portable_nn"),
         ("x = 1", pnn.DataError, "has trained no network of portable_nn"),
@@ -153,9 +197,10 @@ def test_from_the_shell(script, capsys):
     ("options", "words"),
     [
         (["--script", "nowhere.py"], "argument --script: there is no script 'nowhere.py'."),
-        (["--script", "TRAIN"], "failed with IndexError: list index out of range"),
+        (["--script", "TRAIN"], "failed in line 8 with IndexError: list index out of range"),
         (["--script", "TRAIN", "--backends", "numpy:float64", "--", "1"], "trains in float32"),
-        (["--script", "TRAIN", "--hidden", "3"], "not allowed with argument --script"),
+        (["--script", "TRAIN", "--hidden", "3"], "--hidden: not allowed with argument --script"),
+        (["--script", "TRAIN", "--batch-size", "3"], "--batch-size: not allowed with argument"),
         (["--", "1"], "argument --script: is needed for arguments of a script"),
         (["--reference", "numpy"], "takes a backend and a dtype, numpy:float64 say; got 'numpy'"),
     ],

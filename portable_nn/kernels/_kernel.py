@@ -125,8 +125,8 @@ def accurate(**fields: Any) -> Callable[[Meaning], Kernel]:
     """Make the decorated formula an elementwise ``Kernel`` that is accurate: S is its output."""
 
     def decorate(meaning: Meaning) -> Kernel:
-        def magnitude(xp: Any, *inputs: Any) -> tuple[Any, ...]:
-            return (xp.abs(meaning(xp, *inputs)),)
+        def magnitude(xp: Any, *inputs: Any, **attributes: Any) -> tuple[Any, ...]:
+            return (xp.abs(meaning(xp, *inputs, **attributes)),)
 
         return elementwise(**({"magnitude": magnitude} | fields))(meaning)
 
@@ -140,8 +140,8 @@ def multilinear(**fields: Any) -> Callable[[Meaning], Kernel]:
     """
 
     def decorate(meaning: Meaning) -> Kernel:
-        def magnitude(xp: Any, *inputs: Any) -> tuple[Any, ...]:
-            return (meaning(xp, *[xp.abs(value) for value in inputs]),)
+        def magnitude(xp: Any, *inputs: Any, **attributes: Any) -> tuple[Any, ...]:
+            return (meaning(xp, *[xp.abs(value) for value in inputs], **attributes),)
 
         return kernel(**({"magnitude": magnitude} | fields))(meaning)
 

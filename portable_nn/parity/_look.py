@@ -113,7 +113,7 @@ class Look:
             )
         written = {name: call for call in calls for name in call.outputs}
         for name, value in lasting(plan, sections).items():
-            if value in written and not (name == value and value in plan.donated.values()):
+            if name != value or value not in plan.donated.values():
                 found = self._backend.to_host(step.read(name))
                 same = np.array_equal(found, self._held[value], equal_nan=True)
                 text = "" if same else f"after the step {name} is not what was computed for it"

@@ -41,6 +41,8 @@ from portable_nn.kernels import Call
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
+LANES = (1, 4, 16)
+"""Sums side by side in which rows are added up: how far equal terms drift depends on it."""
 CHANGE = 1e-4
 """Relative change of a single number that a derivative is taken by."""
 ABOUT = 0.5
@@ -94,12 +96,14 @@ class Formulas:
     Raises
     ------
     NetworkError
-        If the dtype is neither.
+        If the dtype is neither, or what formulas are to be evaluated in has fewer bits.
     """
 
     def __init__(self, dtype: str, reference: tuple[Backend, str] | None = None) -> None:
         if dtype not in WIDER:
             raise NetworkError(f"dtype is one of {', '.join(WIDER)}; got {dtype!r:.60}.")
+        if reference is not None and (dtype, reference[1]) == ("float64", "float32"):
+            raise NetworkError("float32 formulas cannot judge float64.")
         self._reference, self._by_rows = reference, False
         self._kind: Any = WIDER[dtype] if reference is None else np.dtype(reference[1]).type
 
@@ -184,7 +188,8 @@ def measure(
         plain = meaning(call, narrow)
         exact = [_overflown(*each) for each in zip(exact, plain, outputs, strict=True)]
         found = [judge(*each) for judge, *each in zip(judges, outputs, exact, strict=True)]
-        for values in (plain, _row_by_row(call, narrow, exact)):
+        sums = [_row_by_row(call, narrow, exact, lanes) for lanes in LANES]
+        for values in (plain, *sums):
             own = [judge(*each) for judge, *each in zip(judges, values, exact, strict=True)]
             found = [_relaxed(*each) for each in zip(found, own, strict=True)]
         return found
@@ -260,12 +265,17 @@ def _overflown(exact: HostArray, plain: HostArray, output: HostArray) -> HostArr
     return np.where(same & ~np.isfinite(output), output.astype(exact.dtype), exact)
 
 
-def _row_by_row(call: Call, inputs: Sequence[HostArray], exact: list[HostArray]) -> list[HostArray]:
-    """The results for single rows, summed one after another; exact ones if rows do not add up."""
+def _row_by_row(
+    call: Call, inputs: Sequence[HostArray], exact: list[HostArray], lanes: int = 1
+) -> list[HostArray]:
+    """The results for single rows, summed one after another; exact ones if rows do not add up.
+
+    In so many sums side by side, as products are computed; these are added at the end.
+    """
     rows = max((len(v) for v in inputs if v.ndim > 1), default=1)
     if rows == 1 or any(value.ndim and len(value) == rows for value in exact):
         return exact
-    total = [np.zeros(value.shape, inputs[0].dtype) for value in exact]
+    totals = [[np.zeros(value.shape, inputs[0].dtype) for value in exact] for _ in range(lanes)]
     for k in range(rows):
         row = [v[k : k + 1] if v.ndim > 1 and len(v) == rows else v for v in inputs]
         try:
@@ -274,9 +284,13 @@ def _row_by_row(call: Call, inputs: Sequence[HostArray], exact: list[HostArray])
             return exact
         if any(part.shape != value.shape for part, value in zip(parts, exact, strict=True)):
             return exact
-        total = [t + part for t, part in zip(total, parts, strict=True)]
-    near = all(np.allclose(t, e, rtol=1e-2) for t, e in zip(total, exact, strict=True))
-    return total if near else exact
+        mine = totals[k % lanes]
+        totals[k % lanes] = [t + part for t, part in zip(mine, parts, strict=True)]
+    found = totals[0]
+    for other in totals[1:]:
+        found = [a + b for a, b in zip(found, other, strict=True)]
+    near = all(np.allclose(t, e, rtol=1e-2) for t, e in zip(found, exact, strict=True))
+    return found if near else exact
 
 
 def cast(arrays: Sequence[HostArray], kind: Any) -> list[HostArray]:
@@ -346,7 +360,7 @@ def _errors(
         return Errors(beyond, beyond, 0.0, wrong)
     info = np.finfo(dtype)
     u, least = unit_roundoff(dtype), float(info.smallest_normal)
-    exact = np.where(np.abs(exact) > info.max, np.copysign(np.inf, exact), exact)
+    exact = np.where(np.isinf(exact.astype(dtype)), np.copysign(np.inf, exact), exact)
     same = (output == exact) | (np.isnan(output) & np.isnan(exact))
     error = np.where(same, 0.0, output - exact)
     error = np.where(np.abs(error) <= least, 0.0, error)  # subnormals may be flushed to zero

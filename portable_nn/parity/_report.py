@@ -44,6 +44,8 @@ class Report:
         The whole training beside the formulas, if it was asked for.
     diverged
         The first compared update after which something was not finite, or 0.
+    note
+        What else is to be known, in a sentence: that a script was stopped, or has failed.
     """
 
     backend: str
@@ -59,6 +61,7 @@ class Report:
     reference: str = ""
     trajectory: Trajectory | None = None
     diverged: int = 0
+    note: str = ""
 
     @property
     def ok(self) -> bool:
@@ -77,13 +80,15 @@ class Report:
                 if share
                 else "right in every bit"
             )
-            return f"{who} computes what the formulas say: {seen}, {limit}.{self._diverged()}"
+            more = f"{self._diverged()}{self.note and ' ' + self.note}"
+            return f"{who} computes what the formulas say: {seen}, {limit}.{more}"
         first = self.faults[0]
         when = f"step {first.step}" if first.step else first.check
         place = f"{when}, {first.name}"
         place += f", which {first.kernel} computes" if first.kernel else ""
         likely = f"; {first.text}" if first.measured is not None and first.text else ""
-        return f"{who} is not equal: {place}: {_size(first)}{likely}."
+        said = f"{_size(first)}{likely}".rstrip(".")
+        return f"{who} is not equal: {place}: {said}.{self.note and ' ' + self.note}"
 
     def _diverged(self) -> str:
         if not self.diverged:
@@ -103,6 +108,8 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Everything, for ``json.dumps``."""
         found = asdict(self) | {"ok": self.ok, "verdict": self.verdict}
+        if self.trajectory is not None:
+            found["trajectory"]["horizon"] = self.trajectory.horizon
         cleaned: dict[str, Any] = _plain(found)
         return cleaned
 
@@ -118,7 +125,7 @@ class Report:
             if found.share == 0.0:
                 exact.setdefault(found.check, []).extend([found.kernel] * bool(found.kernel))
                 continue
-            share = f"{found.share:.2f}" if math.isfinite(found.share) else "wrong"
+            share = f"{found.share:.2f}" if found.share < 1e5 else "wrong"
             rows.append((found.kernel, found.check, share, found.name, str(found.step or "")))
         widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from portable_nn.backend import Where, get_backend, only
 from portable_nn.errors import DataError, NetworkError
 from portable_nn.parity._recorder import Recorder
 from portable_nn.parity._report import Report
+from portable_nn.parity._training import opened
 from portable_nn.parity._watched import Agenda, Enough, Watched
 
 
@@ -44,35 +46,51 @@ def check_script(
     DataError
         If there is no such file, or it trains nothing.
     NetworkError
-        If the script fails.
+        If the script fails, and nothing wrong was found before.
     """
     if not Path(path).is_file():
         raise DataError(f"there is no script {str(path)!r}.")
     agenda = Agenda(checks.count(steps, "steps"), follow=trajectory, stop=True, progress=progress)
-    asked = None if reference is None else (get_backend(reference[0]), reference[1])
-    watched = Watched(get_backend(backend), Recorder(), agenda, asked)
+    watched = Watched(get_backend(backend), Recorder(), agenda, opened(reference))
+    notes = []
     with only(watched), _as_main(path, arguments):
         try:
             runpy.run_path(str(path), run_name="__main__")
         except Enough:
-            pass
-        except SystemExit as error:
-            if error.code not in (None, 0):
-                raise NetworkError(f"{path} ended with {error.code!r:.200}.") from error
-        except Exception as error:
-            kind = type(error).__name__
-            raise NetworkError(f"{path} failed with {kind}: {error!s:.200}") from error
-    if not agenda.updates:
+            notes.append(f"{path} was stopped after update {agenda.updates}.")
+        except (Exception, SystemExit) as error:
+            if not isinstance(error, SystemExit) or error.code not in (None, 0):
+                notes.append(_failed(path, error))
+                if not watched.recorder.faults:
+                    raise NetworkError(notes[0]) from error
+    if not agenda.updates and not watched.recorder.faults:
         raise DataError(f"{path} has trained no network of portable_nn.")
-    return watched.report()
+    if (count := len(agenda.trainings)) > 1:
+        notes.append(f"Its {count} trainings have one count of steps.")
+    return watched.report(" ".join(notes))
+
+
+def _failed(path: str | Path, error: BaseException) -> str:
+    """How a script failed, and in which of its lines."""
+    if isinstance(error, SystemExit):
+        return f"{path} ended with {error.code!r:.200}."
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == Path(path)]
+    where = f" in line {lines[-1]}" if lines else ""
+    return f"{path} failed{where} with {type(error).__name__}: {error!s:.200}".rstrip(" .:") + "."
 
 
 @contextmanager
 def _as_main(path: str | Path, arguments: Sequence[str]) -> Iterator[None]:
-    """``sys.argv`` and ``sys.path`` as ``python path arguments`` has them."""
-    argv, folders = sys.argv, sys.path
-    sys.argv, sys.path = [str(path), *arguments], [str(Path(path).parent), *folders]
+    """``sys.argv``, ``sys.path`` and modules as ``python path arguments`` has them."""
+    argv, folders, modules = sys.argv, sys.path, set(sys.modules)
+    folder = Path(path).resolve().parent
+    sys.argv, sys.path = [str(path), *arguments], [str(folder), *folders]
     try:
         yield
     finally:
         sys.argv, sys.path = argv, folders
+        for name in set(sys.modules) - modules:  # its neighbours, which the next run needs anew
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and folder in Path(file).resolve().parents:
+                del sys.modules[name]

@@ -163,7 +163,7 @@ class _Comparison:
         self._judge(self.shadow.walk)
 
     def _judge(self, exact: Walk) -> None:
-        """Set the shares, if this evaluation is the one that fits."""
+        """Set the shares of what was found beside this evaluation."""
         values = self._after(exact)
         shares = {name: self._share(name, value) for name, value in values.items()}
         self.shadow = Shadow(exact, self.shadow.sizes, shares)
@@ -197,7 +197,10 @@ class _Comparison:
         """Elements that rounding may put on the other side of a kink, one at a time."""
         found = 0
         for call, (taken, inputs) in self.shadow.walk.branches.items():
-            k = next(k for k, value in enumerate(inputs) if value.shape == taken.shape)
+            alike = [k for k, value in enumerate(inputs) if value.shape == taken.shape]
+            if not alike:
+                continue
+            k = alike[0]
             others = [twin.branches[call][1][k] - inputs[k] for twin in self._twins]
             reach = LIMIT * max(_norm(other) for other in others) / math.sqrt(taken.size)
             for move in (reach, -reach):

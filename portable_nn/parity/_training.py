@@ -9,11 +9,11 @@ from typing import Any
 
 from portable_nn import checks
 from portable_nn.arrays import brief
-from portable_nn.backend import Where, get_backend
-from portable_nn.errors import DataError
+from portable_nn.backend import Backend, Where, get_backend
+from portable_nn.errors import DataError, NetworkError
 from portable_nn.layers import Layer
 from portable_nn.losses import Loss
-from portable_nn.network import Network
+from portable_nn.network import DTYPES, Network
 from portable_nn.optimizers import Optimizer, as_optimizer
 from portable_nn.parity._recorder import Recorder
 from portable_nn.parity._report import Report
@@ -54,7 +54,7 @@ def check_training(
         whole sections), those themselves are.
     trajectory
         Compare every step as a whole, and the whole training with one by the formulas; costs
-        eight evaluations of the formulas a step.
+        about ten evaluations of the formulas a step.
     reference
         A backend and a dtype that the formulas are evaluated in; None is NumPy in a wider type
         than ``dtype``.
@@ -72,7 +72,7 @@ def check_training(
     chosen, network = get_backend(backend), Network(layers, dtype=dtype)
     recorder, asked = Recorder(by), None if watch is None else _steps(watch, steps)
     agenda = Agenda(steps, asked, follow=trajectory, stop=True, progress=progress)
-    wider = None if reference is None else (get_backend(reference[0]), reference[1])
+    wider = opened(reference)
     looked = Watched(chosen, recorder, agenda, wider)
     training = network.start(
         loss=loss, optimizer=by, batch_size=batch_size, seed=seed, backend=looked
@@ -85,7 +85,21 @@ def check_training(
     return looked.report()
 
 
+def opened(reference: tuple[Where, str] | None) -> tuple[Backend, str] | None:
+    """What formulas are evaluated in, checked."""
+    if reference is None:
+        return None
+    if isinstance(reference, str) or len(reference) != 2 or reference[1] not in DTYPES:
+        raise NetworkError(
+            f"reference is a backend and a dtype, such as ('torch', 'float64'); got "
+            f"{brief(reference)}."
+        )
+    return get_backend(reference[0]), reference[1]
+
+
 def _steps(watch: Iterable[int], steps: int) -> set[int]:
+    if not isinstance(watch, Iterable):
+        raise DataError(f"watch names steps from 1 to {steps}; got {brief(watch)}.")
     asked = list(watch)
     watched = {checks.count(step, "a watched step") for step in asked}
     if not watched or max(watched) > steps:

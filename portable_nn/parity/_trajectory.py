@@ -92,7 +92,8 @@ class Trajectory:
         """What happened, in some sentences."""
         steps, agree = len(self.loss), self.horizon
         if not self.distance:
-            return f"The formulas did not follow: {self.ended}."
+            why = f": {self.ended}" if self.ended else ""
+            return f"The formulas did not follow{why}."
         how_long = f"in all {steps} steps" if agree == steps else f"until step {agree}"
         away, limit = f"{self.distance[-1]:.1e}", f"{self.limit[-1]:.1e}"
         said = [
@@ -142,11 +143,15 @@ class _Run:
         self.values |= after(self._plan, sections, found.values)
         return found
 
-    def distance(self, others: Values) -> float:
-        """Of the parameters, relative, as a norm."""
-        pairs = [(self.values[name], others[name]) for name in self._plan.gradients]
+    def distance(self, others: Values, *names: str) -> float:
+        """Of these parameters, or all, relative, as a norm."""
+        pairs = [(self.values[name], others[name]) for name in names or self._plan.gradients]
         apart = math.sqrt(sum(float(np.sum((a - b) ** 2)) for a, b in pairs))
         return apart / max(math.sqrt(sum(float(np.sum(a * a)) for a, _ in pairs)), 1e-300)
+
+    def furthest(self, others: Values) -> str:
+        """The parameter that is furthest from its own values, relative."""
+        return max(self._plan.gradients, key=lambda name: self.distance(others, name))
 
 
 Fault = tuple[str, float, str]
@@ -189,7 +194,7 @@ class Lockstep:
             self.found.flips += flips
             if "update" in sections:
                 self._drifted += self._slope * self._pinned.distance(begin)
-                if seen.strained:  # an error that sums of one sign or cancelling columns explain
+                if seen.strained and not seen.wrong:  # sums of one sign, or columns that cancel
                     self._drifted += self._error(sections, found, seen)
                 faults = self._apart(step, found)
             if not all(flip.size <= 1.0 for flip in flips):  # it has jumped before
@@ -235,9 +240,9 @@ class Lockstep:
         self.found.free_distance.append(self._free.distance(found))
         if not distance > limit:
             return []
-        smooth = self._smooth()
+        smooth, furthest = self._smooth(), self._pinned.furthest(found)
         self._restart(step, found, note=not smooth)
-        return [] if not smooth else [(next(iter(self.plan.gradients)), distance / limit, DRIFTED)]
+        return [] if not smooth else [(furthest, distance / limit, DRIFTED)]
 
     def _restart(self, step: int, found: Values, note: bool = True) -> None:
         self._steps, self._drifted = 0, 0.0

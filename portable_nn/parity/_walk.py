@@ -112,13 +112,15 @@ def branch(call: Call, inputs: Sequence[HostArray]) -> HostArray:
 def _replaced(
     inputs: Sequence[HostArray], where: HostArray, by: Sequence[HostArray]
 ) -> list[HostArray]:
+    if all(here.shape != where.shape for here in inputs):  # no element by element: all of them
+        return list(by)
     return [
         np.where(where, there, here) if here.shape == where.shape else here
         for here, there in zip(inputs, by, strict=True)
     ]
 
 
-def drift(plan: Plan, sections: Iterable[str], values: Values) -> float:
+def drift(plan: Plan, sections: Sequence[str], values: Values) -> float:
     """The slope that a sum whose result is read in these sections may have by itself.
 
     Terms of one sign drift in a plain loop, as random errors do not (see ``_measure.py``).
@@ -132,7 +134,7 @@ def drift(plan: Plan, sections: Iterable[str], values: Values) -> float:
     return (4.0 + math.sqrt(max(terms)) / 4.0) * unit_roundoff(plan.dtype)
 
 
-def lasting(plan: Plan, sections: Iterable[str]) -> dict[str, str]:
+def lasting(plan: Plan, sections: Sequence[str]) -> dict[str, str]:
     """What outlives the sections and the buffer it then is, in the order of the plan."""
     becomes = {value for carry in plan.carry.values() for value in carry.values()}
     found = {name: name for name in plan.kept - becomes}
@@ -143,6 +145,6 @@ def lasting(plan: Plan, sections: Iterable[str]) -> dict[str, str]:
     return {name: found[name] for name in names if found[name] in written}
 
 
-def after(plan: Plan, sections: Iterable[str], values: Values) -> dict[str, HostArray]:
+def after(plan: Plan, sections: Sequence[str], values: Values) -> dict[str, HostArray]:
     """The values of what outlives the sections, by name, in the order of the plan."""
     return {name: values[value] for name, value in lasting(plan, sections).items()}

@@ -47,7 +47,8 @@ class Agenda:
     latter are the plain step after each of those, and the first plain one of each batch size;
     where calls cannot be looked at (``opaque`` says why), those themselves; and all if ``follow``.
     ``updates`` counts the updates done, ``watched`` and ``compared`` are the steps that were,
-    ``diverged`` is the first compared one that left something that is not finite. After each
+    ``diverged`` is the first compared one that left something that is not finite, ``trainings`` are
+    the updates that were done when each one began. After each
     ``progress`` is called; after the last, ``stop`` ends the program that trains by ``Enough``.
     """
 
@@ -59,6 +60,7 @@ class Agenda:
     updates: int = 0
     opaque: str = ""
     diverged: int = 0
+    trainings: dict[object, int] = field(default_factory=dict)
     watched: set[int] = field(default_factory=set)
     compared: set[int] = field(default_factory=set)
     _sizes: set[int] = field(default_factory=set)
@@ -72,13 +74,19 @@ class Agenda:
         if self.stop and self.updates == self.steps:
             raise Enough
 
-    def begin(self, n: int) -> int:
-        """The number of the step that runs, on ``n`` rows; decides about it when it begins."""
+    def begin(self, n: int, training: object) -> int:
+        """The number of the step that runs, on ``n`` rows; decides about it when it begins.
+
+        Each training begins its own ``sampled`` steps.
+        """
         step = self.updates + 1
         if step == self._begun or step > self.steps:
             return step
-        chosen = sampled(self.steps) if self.watch is None else self.watch
-        look = step in chosen or (self.watch is None and n not in self._sizes)
+        if training not in self.trainings:
+            self._sizes, self._plain_sizes = set(), set()
+        own = step - self.trainings.setdefault(training, self.updates)
+        asked = step in self.watch if self.watch is not None else own in sampled(self.steps)
+        look = asked or (self.watch is None and n not in self._sizes)
         if look and not self.opaque:
             self.watched.add(step)
         new = self.watch is None and n not in self._plain_sizes
@@ -143,7 +151,7 @@ class Watched:
         """Let the formulas no longer follow; steps go on being compared."""
         self.ended = self.ended or why
 
-    def report(self) -> Report:
+    def report(self, note: str = "") -> Report:
         """What was found."""
         recorder, agenda = self.recorder, self.agenda
         return Report(
@@ -160,6 +168,7 @@ class Watched:
             reference=str(recorder.formulas),
             trajectory=self._trajectory(),
             diverged=agenda.diverged,
+            note=note,
         )
 
     def _trajectory(self) -> Trajectory | None:
@@ -186,22 +195,40 @@ class WatchedStep:
         self._whole = Whole(plan, watched.recorder, self._formulas)
         self._look = Look(watched.backend, watched.recorder, plan, n)
         self._plain = self._shown = self._last = plain
+        self._start_shown()
+
+    def _start_shown(self) -> None:
+        """Start the step that shows its calls; both have to know the same arrays."""
+        backend, state, arguments = (
+            self._watched.backend,
+            self._state,
+            (self._plan, self._state, self._n),
+        )
+        before = dict(state)
         try:
-            self._shown = watched.backend.start(plan, state, n, watch=self._look)
+            shown = backend.start(*arguments, watch=self._look)
         except BackendError as error:
             self._agenda.opaque = str(error)
+            return
+        if _moved(before, state):
+            before, self._plain = dict(state), backend.start(*arguments)
+            self._last = self._plain
+        if _moved(before, state):
+            self._agenda.opaque = f"every step that {backend!r} starts moves its arrays"
+        self._shown = self._plain if self._agenda.opaque else shown
 
     def run(self, fed: Mapping[str, Any], section: str | None = None) -> None:
         """Run one section, or all, and compare what the agenda says."""
         sections = self._plan.sections if section is None else (section,)
-        self._recorder.formulas, self._watched.dtype = self._formulas, self._plan.dtype
-        step = self._recorder.step = self._agenda.begin(self._n)
+        self._recorder.formulas = self._formulas
+        self._watched.dtype = self._watched.dtype or self._plan.dtype
+        step = self._recorder.step = self._agenda.begin(self._n, self._plan)
         if sections[0] == self._plan.sections[0]:  # an update runs where its gradient has run
             self._last = self._shown if step in self._agenda.watched else self._plain
         if self._last is not self._plain or step in self._agenda.compared:
             self._run_and_compare(fed, section, sections)
         else:
-            self._watched.left = (None, {})
+            self._watched.left, self._watched.begun = (None, {}), {}
             self._run(fed, section)
         if self._plan.sections[-1] in sections:
             self._agenda.end()
@@ -224,7 +251,8 @@ class WatchedStep:
         try:
             self._last.run(fed, section)
         except Exception as error:  # of a backend, or of a kernel of the user's
-            name = "the step" if self._last is self._plain else self._look.running
+            name = self._look.running if self._last is not self._plain else ""
+            name = name or "the step"
             kernel = self._kernel(name) if name in self._plan.buffers else ""
             text = f"it fails with {type(error).__name__}: {error}"[:300]
             self._recorder.checked("run", name, kernel, text)
@@ -314,3 +342,8 @@ class WatchedStep:
         if lockstep is not None:
             faults = lockstep.follow(self._recorder.step, sections, begin, left, seen)
             self._whole.note("trajectory", faults)
+
+
+def _moved(before: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
+    """Whether there are other arrays now: steps started earlier are out of date."""
+    return any(state[name] is not array for name, array in before.items())
