@@ -1,5 +1,7 @@
 """Checks of one's own code: silent about what is right, and each kind of fault found, and named."""
 
+import copy
+import pickle
 import re
 from dataclasses import dataclass, replace
 
@@ -16,7 +18,13 @@ import portable_nn_numpy.lowering as lowering
 from portable_nn import kernels
 from portable_nn.kernels import Gradient, elementwise, from_output, kernel, loss_kernel
 from portable_nn.losses import Loss
-from portable_nn.parity import check_kernel, check_layer, check_loss, check_optimizer
+from portable_nn.parity import (
+    Reports,
+    check_kernel,
+    check_layer,
+    check_loss,
+    check_optimizer,
+)
 from portable_nn.parity._edges import edges, with_rows
 
 RNG = np.random.default_rng(3)
@@ -91,7 +99,17 @@ def test_a_layer_that_needs_two_rows():
     assert swept == {"batch_norm", "batch_norm_backward", "batch_norm_predict"}
     said = named(check_layer(BatchNorm(), backend="numpy", dtype="float32"))
     assert "edge: one row | outputs | batch_norm | it fails with ZeroDivisionError" in said
-    assert "training | a step | the plan | it fails with ZeroDivisionError" in said
+    assert "run | batchnorm1 | batch_norm | it fails with ZeroDivisionError" in said
+
+
+def test_a_step_that_cannot_be_started_is_a_fault(monkeypatch):
+    def lowered(new, *arrays):
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setitem(lowering.LOWERINGS, kernels.tanh_backward, lowered)
+    said = named(check_layer(pnn.Tanh(), backend="numpy", dtype="float32"))
+    assert "training | a step | the plan | it fails with RuntimeError: no such instruction" in said
+    assert "sample inputs | outputs | tanh_backward | it fails with RuntimeError" in said
 
 
 @pytest.mark.parametrize("loss", [*pnn.losses.LOSSES, Huber(0.5)], ids=str)
@@ -175,6 +193,60 @@ def test_a_kernel_that_is_wrong(fault):
     found = named(check_kernel(kernel, *inputs, backend="numpy", dtype="float32"))
     assert said in found
     assert found.count("\n") == 0  # one finding, and no other
+
+
+@kernel(shapes=lambda z: (z,))
+def unshifted(xp, z):
+    e = xp.exp(z)
+    return e / xp.sum(e, axis=-1, keepdims=True)
+
+
+@elementwise()
+def softplus(xp, z):
+    return xp.log(1.0 + xp.exp(z))
+
+
+@elementwise()
+def plain_sigmoid(xp, z):
+    return xp.exp(z) / (1.0 + xp.exp(z))
+
+
+OVERFLOWS = {
+    "softmax": (unshifted, [[100.0, 99.0, 1.0]], "nan where it should be 0.731"),
+    "softplus": (softplus, [[100.0, 1.0]], "inf where it should be 100"),
+    "large numbers only": (
+        plain_sigmoid, X, "nan where it should be 1 (edge: large numbers)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("formula", OVERFLOWS)
+@pytest.mark.parametrize("backend", ["numpy", "torch"], indirect=True)
+def test_a_formula_that_overflows_itself(formula, backend):
+    wrong, inputs, said = OVERFLOWS[formula]
+    found = named(check_kernel(wrong, inputs, backend=backend, dtype="float32"))
+    text = f"the formula itself overflows in float32: it is {said}"
+    assert found == f"formula | output 0 | {wrong.name} | {text}"
+
+
+def test_a_result_that_the_dtype_does_not_hold_is_no_fault():
+    grows = elementwise()(lambda xp, z: xp.exp(z))
+    reports = check_kernel(grows, [[100.0, 1.0, -100.0]], backend="numpy", dtype="float32")
+    assert reports.ok, reports.verdict
+    assert check_kernel(unshifted, [[100.0, np.inf]], backend="numpy", dtype="float32").ok
+
+
+@elementwise(donates=())
+def left_elsewhere(xp, x):
+    return xp.zeros(x.shape, dtype=x.dtype)  # on the default device
+
+
+@pytest.mark.parametrize("backend", ["strict-device1"], indirect=True)
+def test_an_output_on_another_device(backend):
+    said = named(check_kernel(left_elsewhere, X, backend=backend, dtype="float32"))
+    assert said.startswith("sample inputs | output 0 | left_elsewhere | it is on ")
+    assert said.endswith("its inputs are on array_api_strict.Device('device1')")
+    assert "\n" not in said
 
 
 def test_the_verdict_says_where():
@@ -377,14 +449,66 @@ def test_a_state_that_changes_is_no_fault_of_the_gradient_and_hides_none():
     rule = lambda call, grads: [Gradient((0,), (grads[0], call.inputs[1]), half)]  # noqa: E731
     wrong = Grown(replace(grown, backward=rule))
     said = named(check_layer(wrong, backend="numpy", dtype="float64"))
-    assert "gradient | gradient of dense1.weight | linear_grad_weight | in one direction" in said
+    assert "gradient | gradient of dense1.weight | grown | in one direction" in said
 
 
 def test_a_layer_with_a_wrong_gradient():
-    said = named(check_layer(Bent(), backend="numpy", dtype="float64"))
-    assert "gradient | gradient of dense1.weight | linear_grad_weight | in one direction" in said
-    assert "gradient | gradient of input 0 | bent | in one direction" in said
-    assert "dense2" not in said
+    reports = check_layer(Bent(), backend="numpy", dtype="float64")
+    said = named(reports)
+    assert said.startswith("gradient | gradient of input 0 | bent | in one direction")
+    assert "gradient | gradient of dense1.weight | bent | in one direction" in said
+    assert all(line.endswith(": it is half of that") for line in said.splitlines())
+    assert "dense2" not in said and "linear_grad_weight" not in said
+    assert "gradient of input 0, which bent computes" in reports.verdict
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [(-1.0, ": it has the other sign"), (2.0, ": it is twice that"), (0.7, "")],
+)
+def test_a_slip_in_a_gradient_is_named(factor, said):
+    rule = replace(half_of_it, meaning=lambda xp, grad, a: grad * (1.0 - a * a) * factor)
+    found = named(check_kernel(replace(bent, backward=from_output(rule)), X, backend="numpy"))
+    line = re.compile(r"gradient .* central differences say -?[\d.]+" + re.escape(said))
+    assert all(line.search(one).end() == len(one) for one in found.splitlines())
+
+
+def _first_only(call, grads):
+    """Right for each output alone; where both have a gradient, that of the second is lost."""
+    if grads[0] is None:
+        return [Gradient((0,), (grads[1],))]
+    return [Gradient((0,), (grads[0], call.outputs[0]), kernels.tanh_backward)]
+
+
+@kernel(shapes=lambda x: (x, x), backward=_first_only)
+def split(xp, x):
+    return xp.tanh(x), x * 1.0
+
+
+@dataclass(frozen=True)
+class Split:
+    def forward(self, builder, x, mode):
+        return builder.call(kernels.multiply, *builder.emit(split, x))
+
+
+def test_kernels_of_a_layer_are_named_where_each_alone_is_right():
+    assert check_kernel(split, X, backend="numpy", dtype="float64").ok
+    said = named(check_layer(Split(), backend="numpy", dtype="float64"))
+    names = "split or multiply or tanh_backward"
+    assert said.startswith(f"gradient | gradient of dense1.weight | {names} | in one direction")
+    assert "linear" not in said
+
+
+@elementwise(backward=lambda call, grads: [Gradient((0,), (grads[0],))])
+def no_number(xp, x):
+    return x * xp.asarray(float("nan"), dtype=x.dtype)
+
+
+def test_a_gradient_that_cannot_be_compared_is_not_called_right():
+    (report,) = check_kernel(no_number, X, backend="numpy", dtype="float32")
+    assert report.ok
+    assert "gradient" not in {one.check for one in report.worst}
+    assert "gradient" not in str(report)
 
 
 def test_a_layer_whose_rows_depend_on_each_other():
@@ -405,8 +529,9 @@ class Steep(Loss):
 
 def test_a_loss_with_a_wrong_gradient():
     said = named(check_loss(Steep(), backend="numpy", dtype="float32"))
-    assert "gradient | gradient of dense1.weight | linear_grad_weight | in one direction" in said
-    assert "gradient | gradient of input 0 | steep | in one direction" in said
+    assert said.startswith("gradient | gradient of input 0 | steep | in one direction")
+    assert "gradient | gradient of dense1.weight | steep | in one direction" in said
+    assert "linear_grad_weight" not in said
 
 
 def test_an_optimizer_with_a_wrong_lowering(monkeypatch):
@@ -429,7 +554,81 @@ def test_every_backend_that_is_usable_here():
     assert names >= {"numpy", "cupy", "torch", "jax", "array_api_strict"}
     for name, why in reports.missing.items():
         assert f"not checked: {name}: {why}" in str(reports)
-    assert reports.verdict.count("\n") == len(reports) - 1
+        assert f"not checked: {name}: {why}" in reports.verdict.splitlines()
+    assert len(reports.verdict.splitlines()) == len(reports) + len(reports.missing)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))]
+)
+def test_reports_can_be_copied_and_pickled(copied):
+    reports = Reports(check_kernel(kernels.relu, X, backend="numpy"), {"jax": "not installed"})
+    again = copied(reports)
+    assert type(again) is Reports
+    assert again == reports
+    assert again.missing == {"jax": "not installed"}
+    assert str(again) == str(reports)
+
+
+def test_whole_numbers_alone_become_floats():
+    reports = check_kernel(kernels.linear, [[1, 2]], [[1], [2]], backend="numpy")
+    assert reports.ok, reports.verdict
+    assert "gradient" in {one.check for one in reports[0].worst}
+    assert check_kernel(kernels.multiply, 2, 3, backend="numpy", dtype="float32").ok
+
+
+def test_whole_numbers_are_an_index_where_the_formula_takes_no_others():
+    table, rows = np.arange(9)[:, None], [0, 2, 5]
+    assert check_kernel(kernels.take_rows, table, rows, backend="numpy").ok
+    assert check_kernel(kernels.take_rows, X, rows, backend="numpy").ok
+
+
+def sized(magnitude):
+    """A kernel with this magnitude."""
+    return replace(kernels.relu, name="absl", magnitude=magnitude)
+
+
+class Unused:
+    """A backend that nothing may be asked of."""
+
+    name, xp, device, to_host, synchronize = "unused", None, None, None, None
+
+    def asarray(self, value, dtype):
+        pytest.fail("the inputs were not refused at the door")
+
+    start = asarray
+
+
+@pytest.mark.parametrize(
+    ("kernel", "inputs", "attributes", "said"),
+    [
+        (kernels.linear, [X], {}, "the formula of linear refuses these inputs: TypeError: linear"),
+        (kernels.linear, [X, X], {}, "the formula of linear refuses these inputs: ValueError"),
+        (kernels.relu, [X], {"slope": 2}, "the formula of relu refuses .* argument 'slope'"),
+        (kernels.add, [X, X[0]], {}, "the shapes function of add refuses .* takes equal shapes"),
+        (kernels.take_rows, [X, [9]], {}, "the formula of take_rows refuses .* IndexError"),
+        (kernels.relu, [[[1.0, 2.0], [3.0]]], {}, "arrays of numbers: .* inhomogeneous"),
+        (
+            sized(lambda xp, x: xp.abs(x)), [X], {},
+            "the magnitude of absl gives no tuple but array.*, one size for each of its 1 outputs",
+        ),
+        (
+            sized(lambda xp, x: (x, x)), [X], {},
+            "the magnitude of absl gives 2 sizes, one size for each of its 1 outputs is needed",
+        ),
+        (sized(lambda xp: ()), [X], {}, "the magnitude function of absl refuses these inputs"),
+    ],
+)  # fmt: skip
+def test_what_are_no_inputs_is_refused_at_the_door(kernel, inputs, attributes, said):
+    with pytest.raises(pnn.NetworkError, match=said):
+        check_kernel(kernel, *inputs, backend=Unused(), **attributes)
+
+
+def test_a_wrong_magnitude_in_a_layer_is_refused_too():
+    wrong = replace(scaled, magnitude=lambda xp, grad, scale: xp.abs(grad * scale))
+    rule = lambda call, grads: [Gradient((0,), (grads[0], call.inputs[1]), wrong)]  # noqa: E731
+    with pytest.raises(pnn.NetworkError, match="the magnitude of scaled gives no tuple"):
+        check_layer(Grown(replace(grown, backward=rule)), backend="numpy")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,10 +26,13 @@ from portable_nn.losses import HalfSquaredError, Loss, as_loss
 from portable_nn.optimizers import SGD, Optimizer, as_optimizer
 from portable_nn.parity._measure import WIDER, Formulas, cast
 from portable_nn.parity._one_call import Place, Sample, sweep
-from portable_nn.parity._recorder import Recorder
+from portable_nn.parity._recorder import Finding, Recorder
 from portable_nn.parity._report import Report
 from portable_nn.parity._small_network import BATCH, SmallNetwork, targets
 from portable_nn.plan import Plan
+
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
 
 ROWS = 2 * BATCH
 
@@ -49,6 +53,9 @@ class Reports(tuple[Report, ...]):
         made.missing = dict(missing)
         return made
 
+    def __getnewargs__(self) -> tuple[tuple[Report, ...], Mapping[str, str]]:
+        return tuple(self), self.missing  # to be copied and pickled
+
     @property
     def ok(self) -> bool:
         """Whether something was checked, and all of it is within its limit."""
@@ -56,12 +63,15 @@ class Reports(tuple[Report, ...]):
 
     @property
     def verdict(self) -> str:
-        """One line for each backend and dtype."""
-        return "\n".join(report.verdict for report in self)
+        """One line for each backend and dtype, and for each that was not checked."""
+        return "\n".join([*[report.verdict for report in self], *self._left()])
 
     def __str__(self) -> str:
-        left = [f"not checked: {name}: {why}" for name, why in self.missing.items()]
+        left = self._left()
         return "\n\n".join([str(report) for report in self] + ["\n".join(left)] * bool(left))
+
+    def _left(self) -> list[str]:
+        return [f"not checked: {name}: {why}" for name, why in self.missing.items()]
 
 
 def check_kernel(
@@ -76,15 +86,17 @@ def check_kernel(
     Compared are: every output with the formula, evaluated in a wider type; shape, dtype and
     device of outputs with what is declared; inputs with what they were before; the outputs with
     those where donated memory is taken over; and the gradients that ``backward`` gives with central
-    differences (without a ``backward`` there is nothing to compare).
+    differences (without a ``backward`` there is nothing to compare). A formula that overflows in
+    the dtype itself, where its result would not, is a fault too.
 
     Parameters
     ----------
     kernel
         What is checked, with how the backends run it.
     inputs
-        Ordinary inputs of a call: arrays, lists or numbers. What is not a whole number is rounded
-        to the dtype; whole numbers are an index.
+        Ordinary inputs of a call: arrays, lists or numbers. Arrays of floats are rounded to the
+        dtype; beside them, whole numbers are an index. If all are whole numbers they become floats,
+        unless the formula takes them as they are only.
     backend, dtype
         Where; None means every backend that is usable here, and float32 and float64.
     attributes
@@ -93,17 +105,16 @@ def check_kernel(
     Raises
     ------
     NetworkError
-        If these are no inputs of a call, or the dtype is neither.
+        If these are no inputs of a call, or the dtype is neither; if the magnitude of the kernel
+        gives no size for each output.
     BackendError
         If a backend or dtype is named that is not usable here.
     """
     if not isinstance(kernel, Kernel):
         raise NetworkError(f"check_kernel takes a Kernel, not {brief(kernel)}.")
-    arrays = [np.asarray(value) for value in inputs]
-    if not arrays or any(value.dtype.kind not in "iuf" for value in arrays):
-        kinds = ", ".join(str(value.dtype) for value in arrays) or "none"
-        raise NetworkError(f"the inputs of a call are arrays of numbers; got {kinds}.")
-    sample = Sample(kernel, cast(arrays, np.float64), attributes)
+    if not inputs:
+        raise NetworkError("the inputs of a call are arrays of numbers; got none.")
+    sample = _sample(kernel, [_numbers(value) for value in inputs], attributes)
     places, missing = _places(backend, dtype)
     for place in places:
         sweep(place, sample)
@@ -199,6 +210,31 @@ def check_optimizer(
     return _check(small, {c.kernel for c in small.plan().section("update")}, backend, dtype)
 
 
+def _numbers(value: Any) -> HostArray:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise NetworkError(f"the inputs of a call are arrays of numbers: {error}") from error
+    if array.dtype.kind not in "iuf":
+        raise NetworkError(f"the inputs of a call are arrays of numbers; got {array.dtype}.")
+    return array
+
+
+def _sample(kernel: Kernel, arrays: Sequence[HostArray], attributes: Mapping[str, Any]) -> Sample:
+    """The kernel on these inputs, which it has to take."""
+    sample = Sample(kernel, cast(arrays, np.float64), attributes)
+    if all(value.dtype.kind in "iu" for value in arrays):
+        floats = Sample(kernel, [value.astype(np.float64) for value in arrays], attributes)
+        sample = floats if sample.refusal or not floats.refusal else sample
+    return _taken(sample)
+
+
+def _taken(sample: Sample) -> Sample:
+    if sample.refusal:
+        raise NetworkError(sample.refusal)
+    return sample
+
+
 def _places(backend: Where, dtype: str | None) -> tuple[list[Place], dict[str, str]]:
     """Every backend and dtype that is asked for and usable here; why the others are not."""
     found, missing = [], {}
@@ -222,12 +258,15 @@ def _places(backend: Where, dtype: str | None) -> tuple[list[Place], dict[str, s
 def _check(
     network: SmallNetwork, kernels: Collection[Kernel], backend: Where, dtype: str | None
 ) -> Reports:
-    """Differentiate, train, predict, and sweep these kernels, on every backend and dtype."""
+    """Sweep these kernels, differentiate, train and predict, on every backend and dtype."""
     places, missing = _places(backend, dtype)
-    samples, slopes, reports = network.samples(kernels), list(network.slopes()), []
+    samples = [_taken(sample) for sample in network.samples(kernels)]
+    slopes, reports = list(network.slopes()), []
+    suspects = [c.kernel.name for c in network.plan().section("gradient") if c.kernel in kernels]
     for place in places:
-        for finding in slopes:
-            place.recorder.note(finding)
+        for sample in samples:
+            sweep(place, sample, network.rows)
+        _note_slopes(place, slopes, suspects)
         training = None
         with place.failing("training", "a step", "the plan"):
             training = network.train(place)
@@ -235,10 +274,21 @@ def _check(
                 missing[f"{place.backend.name} {place.dtype}, call by call"] = training.opaque
         with place.failing("prediction", "output", "the plan"):
             network.predict(place)
-        for sample in samples:
-            sweep(place, sample, network.rows)
         reports.append(place.report(training))
     return Reports(reports, missing)
+
+
+def _note_slopes(place: Place, slopes: Sequence[Finding], suspects: Sequence[str]) -> None:
+    """Of a network; a wrong one is the fault of kernels whose own are wrong, or of a suspect.
+
+    The kernel that writes the gradient of a parameter only passes on what those made.
+    """
+    faults = place.recorder.faults.values()
+    guilty = [one.kernel for one in faults if one.check == "gradient"] or suspects
+    names = " or ".join(dict.fromkeys(guilty))
+    for finding in slopes:
+        blamed = names if finding.share > 1.0 and names else finding.kernel
+        place.recorder.note(replace(finding, kernel=blamed))
 
 
 def _kernels(plan: Plan, without: Plan) -> set[Kernel]:

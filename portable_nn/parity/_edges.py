@@ -1,7 +1,8 @@
 """An edge sweep: the inputs of one kernel call, changed to where kernels tend to be wrong.
 
-Changes keep every sign, so that a kernel with a domain (a logarithm, ``v >= 0``) is not pushed out
-of it. Whole-number inputs and 0-d ones (hyper-parameters) stay as they are.
+Each number keeps its sign, so that a kernel with a domain (a logarithm, ``v >= 0``) is not pushed
+out of it; only equal numbers all have that of the largest. Whole-number inputs and 0-d ones
+(hyper-parameters) stay as they are.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def edges(
 
     for name in CHANGES:
         yield name, changed(name, floats)
-    for name in ("large numbers", "tiny numbers") if len(floats) > 1 else ():
+    for name in SIZES if len(floats) > 1 else ():
         for one in floats:
             yield f"{name} in input {one}", changed(name, [one])
     for name, count in {"one row": 1, "16,384 rows": 16_384}.items() if rows else ():
@@ -87,6 +88,8 @@ CHANGES: Mapping[str, Callable[[HostArray, int], HostArray]] = {
     "one infinity": lambda array, k: _with(array, (-1 - k) % array.size, math.inf),
 }
 """By name: the k-th input, changed."""
+SIZES = ("large numbers", "tiny numbers")
+"""Those that a formula may overflow with."""
 
 
 def _repeated(array: HostArray, rows: int) -> HostArray:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import array_api_compat.numpy
 import numpy as np
 
+from portable_nn.arrays import brief
 from portable_nn.backend import Backend
 from portable_nn.kernels import Call, Kernel, elementwise
-from portable_nn.parity._edges import edges, row_axis, with_rows
-from portable_nn.parity._measure import cast
+from portable_nn.parity._edges import SIZES, edges, row_axis, with_rows
+from portable_nn.parity._measure import cast, meaning
 from portable_nn.parity._recorder import Recorder
 from portable_nn.parity._report import Report
 from portable_nn.parity._slopes import kernel_slopes
@@ -23,6 +25,10 @@ from portable_nn.typing import Array, Namespace
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
+
+
+SAMPLE = "sample inputs"
+XP: Any = array_api_compat.numpy
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Place:
         try:
             yield
         except Exception as error:
-            self.recorder.checked(check, name, kernel, _said(error))
+            self.recorder.checked(check, name, kernel, f"it fails with {_said(error)}")
 
     def report(self, training: Report | None = None) -> Report:
         """Of all that was recorded, after a training if there was one."""
@@ -77,6 +83,32 @@ class Sample:
         """Which inputs have the rows of the batch."""
         return with_rows(self.call, self.inputs)
 
+    @cached_property
+    def refusal(self) -> str:
+        """Why no call of the kernel can be checked with these inputs, or ""."""
+        name, shapes = self.kernel.name, [value.shape for value in self.inputs]
+        part = "formula"
+        try:
+            with np.errstate(all="ignore"):
+                outputs = meaning(Call(self.kernel, (), (), "", self.attributes), self.inputs)
+                part = "shapes function"
+                self.kernel.shapes(*shapes, **self.attributes)
+                part = "magnitude function"
+                wrong = self._wrong_sizes(len(outputs))
+        except Exception as error:  # the kernel's own
+            return f"the {part} of {name} refuses these inputs: {_said(error)}"
+        needed = f"one size for each of its {len(outputs)} outputs is needed"
+        return f"the magnitude of {name} gives {wrong}, {needed}." if wrong else ""
+
+    def _wrong_sizes(self, outputs: int) -> str:
+        """What the magnitude gives, if that is not one size an output, or ""."""
+        if self.kernel.magnitude is None:
+            return ""
+        sizes: Any = self.kernel.magnitude(XP, *self.inputs, **self.attributes)
+        if not isinstance(sizes, tuple | list):
+            return f"no tuple but {brief(sizes)}"
+        return "" if len(sizes) == outputs else f"{len(sizes)} sizes"
+
     def plan(self, inputs: Sequence[HostArray], dtype: str, donated: bool = False) -> Plan:
         """The call on inputs as state, or, if it may donate them, as values written before."""
         key = (dtype, donated, *[value.shape for value in inputs])
@@ -103,7 +135,7 @@ def sweep(place: Place, sample: Sample, least_rows: int = 1) -> None:
     """Compare a kernel with its formula on sample inputs, and on edges of them if that works."""
     recorder, kernel, one = place.recorder, sample.kernel.name, _OneCall(place, sample)
     before = len(recorder.faults)
-    one.compare("sample inputs", sample.inputs)
+    one.compare(SAMPLE, sample.inputs)
     if len(recorder.faults) > before:
         return
     with place.failing("gradient", "backward", kernel):
@@ -167,12 +199,28 @@ class _OneCall:
                 if not np.array_equal(found[name], value, equal_nan=True):
                     wrong = f"{name} is not what it was before"
                     place.recorder.checked(check, name, kernel, wrong)
+            if check == SAMPLE or any(size in check for size in SIZES):
+                self._check_formula(check, plan, inputs)
             outputs = [found[role] for role in plan.outputs]
             place.recorder.measured(
                 plan.calls[-1], list(plan.outputs), inputs, outputs, place.dtype, check
             )
             if layout is Place.asarray:  # elsewhere sums may have another order
                 self._compare_donated(check, inputs, found)
+
+    def _check_formula(self, check: str, plan: Plan, inputs: Sequence[HostArray]) -> None:
+        """Note where the formula overflows in the dtype, although its result is one of it."""
+        if any(value.dtype.kind == "f" and not np.isfinite(value).all() for value in inputs):
+            return
+        call, dtype, recorder = plan.calls[-1], self.place.dtype, self.place.recorder
+        when = "" if check == SAMPLE else f" ({check})"
+        pairs = zip(meaning(call, inputs), meaning(call, cast(inputs, np.longdouble)), strict=True)
+        for role, (found, exact) in zip(plan.outputs, pairs, strict=True):
+            held = np.abs(exact) <= 0.5 * float(np.finfo(dtype).max)
+            for k in np.flatnonzero(held & ~np.isfinite(found))[:1]:
+                it = f"it is {found.flat[k]:.3g} where it should be {float(exact.flat[k]):.3g}"
+                wrong = f"the formula itself overflows in {dtype}: {it}{when}"
+                recorder.checked("formula", role, call.kernel.name, wrong)
 
     def _compare_donated(
         self, check: str, inputs: Sequence[HostArray], found: Mapping[str, HostArray]
@@ -221,9 +269,9 @@ def _with_named_rows(sample: Sample) -> str:
         bound = [tuple(n if d == "n" else d for d in shape) for shape in open_]
         known = [*map(tuple, sample.kernel.shapes(*shapes, **sample.attributes))]
     except Exception as error:  # the kernel's own
-        return f"where the number of rows is a name, {_said(error)}"
+        return f"where the number of rows is a name, it fails with {_said(error)}"
     return "" if bound == known else f"for n rows shapes says {open_}, for {n} {tuple(known)}"
 
 
 def _said(error: Exception) -> str:
-    return f"it fails with {type(error).__name__}: {error}".splitlines()[0][:300]
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]

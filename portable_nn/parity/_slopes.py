@@ -15,6 +15,9 @@ from portable_nn.parity._recorder import Finding
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
+RATIOS = {-1.0: "it has the other sign", 0.5: "it is half of that", 2.0: "it is twice that"}
+"""Of a gradient to what it should be: slips that are often made."""
+
 
 def slope(
     name: str,
@@ -22,11 +25,11 @@ def slope(
     function: Callable[[HostArray], Any],
     point: HostArray,
     gradient: HostArray,
-) -> Finding:
+) -> Finding | None:
     """How far a gradient of this name is from central differences in a random direction.
 
     Numbers move in proportion to their size, so that none changes its sign. The limit is what
-    three widths disagree by, and what rounding explains.
+    three widths disagree by, and what rounding explains. None where differences are not finite.
     """
     if gradient.shape != point.shape:
         text = f"the gradient is {gradient.shape}, what it is of {point.shape}"
@@ -38,16 +41,26 @@ def slope(
     for h in (width, 2.0 * width, 3.0 * width):
         ends = [function(point + sign * h * direction) for sign in (1.0, -1.0)]
         slopes.append((ends[0] - ends[1]) / (2.0 * h))
-    if not np.isfinite(slopes).all():
-        return Finding("gradient", 0, name, kernel, 0.0)
+    here = function(point)
+    if not np.isfinite([*slopes, here]).all():
+        return None
     terms = gradient * direction
-    claimed, noise = float(np.sum(terms)), 64.0 * epsilon / width * abs(function(point))
+    claimed, noise = float(np.sum(terms)), 64.0 * epsilon / width * abs(here)
     limit = 1e-6 * np.sum(np.abs(terms)) + 8.0 * np.ptp(slopes) + noise + 1e-300
     error = float(abs(np.sum(terms) - slopes[0]) / limit)
     share = error if math.isfinite(error) else math.inf
     differences = f"{claimed:.6g}, central differences say {slopes[0]:.6g}"
-    text = f"in one direction the gradient says {differences}" if share > 1.0 else ""
+    said = f"in one direction the gradient says {differences}{_slip(claimed, float(slopes[0]))}"
+    text = said if share > 1.0 else ""
     return Finding("gradient", 0, name, kernel, share, text=text)
+
+
+def _slip(claimed: float, right: float) -> str:
+    """Which slip it looks like, after a colon, or ""."""
+    for ratio, said in RATIOS.items():
+        if math.isclose(claimed, ratio * right, rel_tol=1e-3):
+            return f": {said}"
+    return ""
 
 
 def kernel_slopes(call: Call, inputs: Sequence[HostArray]) -> Iterator[Finding]:
@@ -66,7 +79,9 @@ def kernel_slopes(call: Call, inputs: Sequence[HostArray]) -> Iterator[Finding]:
                     return np.sum(meaning(call, values)[k] * by)
 
                 name = f"gradient of input {position}"
-                yield slope(name, call.kernel.name, total, wide[position], gradient)
+                found = slope(name, call.kernel.name, total, wide[position], gradient)
+                if found is not None:
+                    yield found
 
 
 def _ruled(

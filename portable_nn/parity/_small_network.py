@@ -84,7 +84,9 @@ class SmallNetwork:
                 return float(np.asarray(training.gradient(batch)))
 
             writer = next(c.kernel.name for c in plan.calls if plan.gradients[name] in c.outputs)
-            yield slope(f"gradient of {name}", writer, loss, start[name], gradient)
+            found = slope(f"gradient of {name}", writer, loss, start[name], gradient)
+            if found is not None:
+                yield found
 
     def train(self, place: Place) -> Report:
         """Compare every step."""
