@@ -446,7 +446,10 @@ def test_a_state_that_changes_is_no_fault_of_the_gradient_and_hides_none():
     reports = check_layer(Grown(), backend="numpy", dtype="float64")
     assert reports.ok, reports.verdict
     half = replace(scaled, meaning=lambda xp, grad, scale: grad * scale * 0.5)
-    rule = lambda call, grads: [Gradient((0,), (grads[0], call.inputs[1]), half)]  # noqa: E731
+
+    def rule(call, grads):
+        return [Gradient((0,), (grads[0], call.inputs[1]), half)]
+
     wrong = Grown(replace(grown, backward=rule))
     said = named(check_layer(wrong, backend="numpy", dtype="float64"))
     assert "gradient | gradient of dense1.weight | grown | in one direction" in said
@@ -626,7 +629,10 @@ def test_what_are_no_inputs_is_refused_at_the_door(kernel, inputs, attributes, s
 
 def test_a_wrong_magnitude_in_a_layer_is_refused_too():
     wrong = replace(scaled, magnitude=lambda xp, grad, scale: xp.abs(grad * scale))
-    rule = lambda call, grads: [Gradient((0,), (grads[0], call.inputs[1]), wrong)]  # noqa: E731
+
+    def rule(call, grads):
+        return [Gradient((0,), (grads[0], call.inputs[1]), wrong)]
+
     with pytest.raises(pnn.NetworkError, match="the magnitude of scaled gives no tuple"):
         check_layer(Grown(replace(grown, backward=rule)), backend="numpy")
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from portable_nn.cli import main
 
 TRAIN = """
 import sys
+from dataclasses import replace
 import portable_nn as pnn
 from portable_nn.datasets import load_digits
 
@@ -217,3 +219,29 @@ def test_wrong_calls(script, options, words, capsys):
 def test_a_reference_that_is_not_there(capsys):
     assert main(["parity", "--reference", "nowhere:float64", "--steps", "1"]) == 2
     assert "backend 'nowhere' is not installed" in capsys.readouterr().err
+
+
+def test_the_status_is_that_of_both_checks(capsys, monkeypatch):
+    options = ["parity", "--steps", "2", "--quiet", "--no-trajectory", "--activation", "tanh"]
+    assert main(options) == 0
+    with monkeypatch.context() as patch:  # no exact network has a tanh
+        patch.setitem(lowering.LOWERINGS, kernels.tanh, lambda new, z, out: [(np.sin, (z, out))])
+        assert main(options) == 1
+    unequal = replace(parity.exact_network("numpy"), equal=False)
+    monkeypatch.setattr("portable_nn.parity.commands.exact_network", lambda *given: unequal)
+    assert main(options) == 1
+
+
+def test_several_backends_end_in_one_line(capsys):
+    options = ["--steps", "2", "--quiet", "--no-trajectory"]
+    assert main(["parity", "--backends", "numpy,numpy:float64", *options]) == 0
+    out, _ = capsys.readouterr()
+    assert out.splitlines()[-1] == "numpy float32 is equal, numpy float64 is equal."
+
+
+def test_the_environment_names_what_is_checked(capsys, monkeypatch):
+    monkeypatch.setenv("PORTABLE_NN_BACKEND", "numpy:float64")
+    assert main(["parity", "--steps", "2", "--quiet", "--no-trajectory"]) == 0
+    assert capsys.readouterr().out.startswith("numpy float64: ")
+    assert main(["fingerprint", "numpy:float64"]) == 0
+    assert "The float64 arithmetic of numpy on cpu" in capsys.readouterr().out
