@@ -508,9 +508,12 @@ class Maxout:
 
 
 def test_a_branch_of_another_shape_than_the_inputs():
-    layers = [pnn.Dense(32), Maxout(), pnn.Dense(10)]
-    report = check("numpy", layers, steps=60, trajectory=True)
+    layers = [pnn.Dense(128), Maxout(), pnn.Dense(128), Maxout(), pnn.Dense(10)]
+    options = {"optimizer": pnn.Adam(3e-3), "batch_size": 256, "seed": 3}
+    report = check("numpy", layers, steps=36, trajectory=True, **options)
     assert report.ok, report.verdict
+    assert report.trajectory.flips
+    assert {flip.size for flip in report.trajectory.flips} == {1.0}
 
 
 class Moving(Wrapped):

@@ -42,7 +42,8 @@ SMOOTH = 0.1
 class Flip:
     """Elements of one call that lie on the other side of a kink than in the pinned run.
 
-    ``size`` is how far the worst is from the kink, in units of what rounding explains.
+    ``size`` is how far apart the inputs of the worst are, in units of what rounding explains; 1 if
+    the branches are not those of single inputs.
     """
 
     step: int
@@ -224,7 +225,8 @@ class Lockstep:
             terms = summed(source, inputs, len(source.outputs))[position]
             limit = 16.0 + 2.0 * math.sqrt(terms) + LIMIT * spread
             gap = np.abs(seen.walk.values[name] - here) / unit
-            found.append(Flip(step, name, int(flipped.sum()), float(gap[flipped].max() / limit)))
+            size = float(gap[flipped].max() / limit) if gap.shape == flipped.shape else 1.0
+            found.append(Flip(step, name, int(flipped.sum()), size))
         return found
 
     def _apart(self, step: int, found: Values) -> list[Fault]:
