@@ -15,7 +15,6 @@ from portable_nn.cli import main
 
 TRAIN = """
 import sys
-from dataclasses import replace
 import portable_nn as pnn
 from portable_nn.datasets import load_digits
 
