@@ -12,9 +12,12 @@ from portable_nn import kernels, parity
 from portable_nn.datasets import load_digits
 from portable_nn.kernels import loss_kernel
 from portable_nn.losses import Loss
+from portable_nn.parity._measure import Formulas
 from portable_nn.parity._recorder import Recorder
+from portable_nn.parity._shadow import shadow
 from portable_nn.parity._trajectory import Lockstep
 from portable_nn.parity._watched import Agenda, Watched
+from portable_nn.parity._whole import Whole
 
 X, Y = load_digits()
 F32 = np.float32
@@ -111,6 +114,14 @@ def test_a_step_that_cannot_be_looked_into(fault):
     assert "after the step, compared as a whole, it is " in report.verdict
     assert cause in report.verdict
     assert len([one for one in report.faults if one.step == step]) == 1  # the rest follows from it
+
+
+def test_only_what_is_surely_right_clears_the_calls_before_it():
+    plan = pnn.Network(TANH).plan("cross_entropy", "adam", features=64)
+    whole = Whole(plan, Recorder(), Formulas("float32"))
+    shares = {"loss": 0.0, "grad_dense3.weight": 0.9, "grad_dense3.bias": 0.1, "dense1.bias": 0.0}
+    found = whole._clear("v.dense3.weight", shares | {"v.dense3.weight": 2.0, "dense3.bias": 0.0})
+    assert found == ["grad_dense3.bias"]
 
 
 def test_a_right_step_that_cannot_be_looked_into():
@@ -409,24 +420,28 @@ def test_values_that_are_written_end_the_following():
 
 def test_columns_that_cancel_are_no_drift():
     # Means of 1,000 are taken off: NumPy's own rounding is far more than that of its results.
-    layers = [pnn.Dense(8, use_bias=False), BatchNorm(), pnn.Tanh(), pnn.Dense(10)]
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(size=(300, 6)), rng.normal(size=(6, 2))
+    layers = [pnn.Dense(16, use_bias=False), BatchNorm(), pnn.Tanh(), pnn.Dense(2)]
+    options = {"loss": "mean_squared_error", "optimizer": pnn.SGD(0.1), "batch_size": 32}
     report = parity.check_training(
-        layers, X + 1e3, Y, loss="cross_entropy", optimizer=pnn.SGD(0.1), steps=10, trajectory=True
+        layers, x + 1e3, np.sin(x @ weight), steps=10, trajectory=True, **options
     )
     assert report.ok, report.verdict
 
 
-def test_squares_of_gradients_that_are_rounding():
+@pytest.mark.parametrize("backend", ["numpy", "jax-jit"], indirect=True)
+def test_squares_of_gradients_that_are_rounding(backend):
     # The bias before a BatchNorm has a gradient of 0 but for rounding.
     layers = [pnn.Dense(8), BatchNorm(), pnn.ReLU(), pnn.Dense(1)]
     rng = np.random.default_rng(0)
-    x = np.column_stack([rng.integers(1990, 2025, 512), rng.normal(4e4, 9e3, 512)])
-    for backend in ("numpy", opaque(lambda arrays, section: section(arrays))):
-        report = parity.check_training(
-            layers, x, (x[:, :1] - 2000.0) / 10.0, loss="mean_squared_error",
-            optimizer=pnn.RMSProp(), backend=backend, batch_size=64, steps=24, watch=range(1, 25),
-        )  # fmt: skip
-        assert report.ok, report.verdict
+    columns = rng.integers(1990, 2025, 512), rng.normal(4e4, 9e3, 512), rng.uniform(0, 1, 512)
+    x = np.column_stack(columns)
+    report = parity.check_training(
+        layers, x, (x[:, :1] - 2000.0) / 10.0, loss="mean_squared_error",
+        optimizer=pnn.RMSProp(), backend=backend, batch_size=64, steps=12, watch=range(1, 13),
+    )  # fmt: skip
+    assert report.ok, report.verdict
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax-jit"], indirect=True)
@@ -466,19 +481,35 @@ def test_a_gradient_that_jumps_between_two_runs_is_no_drift(layer, monkeypatch):
         lambda self, *given: (seen.append((self, given)), original(self, *given))[1],
     )
     check("numpy", [pnn.Dense(64), layer, pnn.Dense(10)], steps=3, trajectory=True)
-    (first, given), (_, (step, sections, begin, found, shadow)), _ = seen
+    (first, given), (_, (step, sections, begin, found, there)), _ = seen
     lockstep = Lockstep(first.plan, first._formulas)
     assert original(lockstep, *given) == []
     # The backend was so near that few units flip between, and is further than rounding explains.
     moved = np.random.default_rng(0).normal(scale=1e-4, size=(64, 64))
     begin = begin | {"dense1.weight": begin["dense1.weight"] + moved}
     found = found | {"dense1.weight": found["dense1.weight"] * 1.01}
-    faults = original(lockstep, step, sections, begin, found, shadow)
+    faults = original(lockstep, step, sections, begin, found, there)
     jumped = isinstance(layer, Kink)
     assert [name for name, _, _ in faults] == ([] if jumped else ["dense1.weight"])
     assert lockstep.found.jumps == ([2] if jumped else [])
     assert lockstep.found.distance[1] > lockstep.found.limit[1]
     assert ("began anew after jumps in steps [2]." in lockstep.found.words) == jumped
+
+
+def test_flips_that_rounding_does_not_explain_begin_anew(monkeypatch):
+    seen, original = [], Lockstep.follow
+    monkeypatch.setattr(
+        Lockstep,
+        "follow",
+        lambda self, *given: (seen.append((self, given)), original(self, *given))[1],
+    )
+    check("numpy", [pnn.Dense(64), pnn.ReLU(), pnn.Dense(10)], steps=2, trajectory=True)
+    (lockstep, _), (_, (step, sections, begin, found, _)) = seen
+    begin = begin | {"dense1.weight": begin["dense1.weight"] + np.eye(64)}
+    there = shadow(lockstep.plan, sections, begin, found, lockstep._formulas)
+    original(lockstep, step + 1, sections, begin, found, there)
+    assert max(flip.size for flip in lockstep.found.flips) > 1.0
+    assert lockstep.found.jumps == [3]
 
 
 @kernels.kernel(shapes=lambda grad, first: ((*grad[:-1], 2 * grad[-1]),))

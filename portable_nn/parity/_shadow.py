@@ -3,8 +3,8 @@
 The step is evaluated in a wider type from the values it began with. How far a step that only
 rounds may be from that is not guessed: the evaluation is repeated with random errors of the size
 that every single call makes (``Rounding``), and a buffer passes if its error, as a norm, is at
-most ``LIMIT`` times what these twins differ by, its slope at most ``SLOPE`` times theirs; to both
-comes what the longest sum of the step may drift by. Beyond that, in this order, it may be that
+most ``LIMIT`` times what these twins differ by, its slope at most ``SLOPE`` times theirs and what
+the longest sum of the step may drift by. Beyond that, in this order, it may be that
 
 - three twins were too few, as for a single number: thirteen more are asked;
 - what follows is no line: the square of a gradient that is all rounding grows 64 times if the
@@ -176,8 +176,9 @@ class _Comparison:
         plain = self._plain[0][name] if self._plain else exact.astype(found.dtype)
         error = _error(found, exact, plain)
         apart, slope = self._spread[name]
-        limit = LIMIT * apart + self._drift * _norm(right)
-        limit = max(limit, self._most[name][0], float(np.finfo(found.dtype).smallest_normal))
+        limit = max(
+            LIMIT * apart, self._most[name][0], float(np.finfo(found.dtype).smallest_normal)
+        )
         slope = max(SLOPE * slope + self._drift, self._most[name][1])
         for values in self._plain:
             own = _error(values[name], exact, values[name])
