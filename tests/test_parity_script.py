@@ -231,6 +231,30 @@ def test_the_status_is_that_of_both_checks(capsys, monkeypatch):
     assert main(options) == 1
 
 
+def test_a_kernel_that_is_wrong_at_the_edge_only(capsys, monkeypatch):
+    def clipped(new, z, targets, weight, scale, loss, grad):
+        def run():
+            values = kernels.cross_entropy.meaning(np, z, targets, weight, scale)
+            p = np.exp(z - z.max(axis=1, keepdims=True))
+            p /= p.sum(axis=1, keepdims=True)
+            mine = np.take_along_axis(p, targets, axis=1)
+            np.copyto(loss, -np.sum(np.log(np.maximum(mine, 1e-7)) * weight) * scale)
+            np.copyto(grad, values[1])
+
+        return [(run, ())]
+
+    monkeypatch.setitem(lowering.LOWERINGS, kernels.cross_entropy, clipped)
+    options = ["parity", "--steps", "2", "--quiet", "--no-trajectory"]
+    assert main([*options, "--no-edges"]) == 0
+    capsys.readouterr()
+    assert main(options) == 1
+    out, _ = capsys.readouterr()
+    assert "numpy float32 is not equal: edge: large numbers" in out
+    assert main([*options, "--json"]) == 1
+    (verdict,) = json.loads(capsys.readouterr().out)["edges"]
+    assert "which cross_entropy computes" in verdict
+
+
 def test_several_backends_end_in_one_line(capsys):
     options = ["--steps", "2", "--quiet", "--no-trajectory"]
     assert main(["parity", "--backends", "numpy,numpy:float64", *options]) == 0

@@ -15,8 +15,9 @@ from portable_nn.activations import ACTIVATIONS
 from portable_nn.backend import get_backend
 from portable_nn.datasets import load_digits
 from portable_nn.errors import DataError, NetworkError
-from portable_nn.layers import mlp
+from portable_nn.layers import Dense, mlp
 from portable_nn.network import DTYPES
+from portable_nn.parity._checks import check_layer, check_loss, check_optimizer
 from portable_nn.parity._exact import exact_network
 from portable_nn.parity._fingerprint import fingerprint as look_at
 from portable_nn.parity._report import Report
@@ -37,11 +38,14 @@ def parity(arguments: argparse.Namespace) -> int:
     for name, dtype in arguments.backends:
         report = _parity_of(name, dtype, arguments)
         exact = exact_network(name, report.dtype)
-        right = exact.equal and report.ok
+        edges = _edges_of(name, report.dtype, arguments)
+        right = exact.equal and report.ok and all(one.ok for one in edges)
         said.append(f"{name} {report.dtype} is {'equal' if right else 'not equal'}")
         equal = equal and right
         found = report.to_dict() | {"exact": exact.equal, "exact_verdict": str(exact)}
-        print(json.dumps(found) if arguments.json else f"{exact}\n{report}\n", flush=True)
+        found["edges"] = [one.verdict for one in edges if not one.ok]
+        lines = [str(exact), *map(_edge_line, edges), str(report), ""]
+        print(json.dumps(found) if arguments.json else "\n".join(lines), flush=True)
     if len(said) > 1 and not arguments.json:
         print(f"{', '.join(said)}.")
     return 0 if equal else 1
@@ -77,6 +81,23 @@ def _parity_of(name: str, dtype: str, arguments: argparse.Namespace) -> Report:
             layers, x, y, loss="cross_entropy", dtype=dtype or DTYPES[0],
             batch_size=arguments.batch_size, seed=arguments.seed, **options,
         )  # fmt: skip
+
+
+def _edges_of(name: str, dtype: str, arguments: argparse.Namespace) -> list[Report]:
+    """The kernels of the network of digits, alone, on inputs at the edge."""
+    if arguments.script or not arguments.edges:
+        return []
+    where: dict[str, Any] = {"backend": name, "dtype": dtype}
+    activation = ACTIVATIONS[arguments.activation]()
+    found = [check_layer(layer, **where) for layer in (Dense(8), activation)]
+    found += [check_loss("cross_entropy", **where), check_optimizer("adam", **where)]
+    return [report for reports in found for report in reports]
+
+
+def _edge_line(report: Report) -> str:
+    kernels = {one.kernel for one in report.worst if one.check.startswith("edge")}
+    alone = f"{', '.join(sorted(kernels))}: right at the edges, in {report.calls} calls."
+    return f"{report.backend} {report.dtype}: {alone}" if report.ok else report.verdict
 
 
 def _parity_of_script(
@@ -147,6 +168,8 @@ def add_parity(parser: argparse.ArgumentParser) -> None:
     add("arguments", nargs="*", help="arguments of the script; '--' before the first")
     follow = "follow the whole training with one by the formulas, which takes a while (on)"
     add("--trajectory", action=argparse.BooleanOptionalAction, default=True, help=follow)
+    edges = "call kernels alone too, on large, tiny, equal, one row, ... (on; slow where compiled)"
+    add("--edges", action=argparse.BooleanOptionalAction, default=True, help=edges)
     add("--json", action="store_true", help="a line of JSON for each backend")
     add("--quiet", action="store_true", help="no progress on standard error")
 
