@@ -38,7 +38,7 @@ def _public(*modules: ModuleType) -> dict[str, Any]:
         name: value
         for module in modules
         for name, value in vars(module).items()
-        if name[0] != "_" and getattr(value, "__module__", None) == module.__name__
+        if name[0] != "_" and str(getattr(value, "__module__", "")).startswith(module.__name__)
     }
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import CASES, EXPORTED, named
+from cases import CASES, EXPORTED, TEXTBOOK, named
 from oracle import faults, floating, meaning, measured
 from ways import (
     REFERENCE_WAYS,
@@ -145,87 +145,6 @@ def test_rule_notices_an_error_of_one_in_two_thousand(kernel, example):
         found = measured(kernel, inputs, outputs, "float32")[index]
         largest, rms, *_ = found.limits
         assert found.errors.largest > largest or found.errors.rms > rms
-
-
-def logistic(z):
-    return 1.0 / (1.0 + np.exp(-z))
-
-
-def textbook_adam(p, g, m, v, beta1, rest1, beta2, rest2, step_size, epsilon):
-    m, v = beta1 * m + rest1 * g, beta2 * v + rest2 * g**2
-    return p - step_size * m / (np.sqrt(v) + epsilon), m, v
-
-
-def textbook_momentum(p, g, v, momentum, learning_rate):
-    v = momentum * v + learning_rate * g
-    return p - v, v
-
-
-def textbook_nesterov(p, g, v, momentum, learning_rate):
-    """Sutskever et al. 2013, eq. 3 and 4: p and what is returned are points looked ahead to."""
-    theta = p + momentum * v
-    v = momentum * v + learning_rate * g
-    return theta - v - momentum * v, v
-
-
-def textbook_rmsprop(p, g, s, beta, rest, learning_rate, epsilon):
-    s = beta * s + rest * g**2
-    return p - learning_rate / np.sqrt(s + epsilon) * g, s
-
-
-def textbook_cross_entropy(z, targets, weight, scale):
-    p, hot = np.exp(z) / np.exp(z).sum(1, keepdims=True), np.eye(z.shape[1])[targets[:, 0]]
-    return -np.sum(weight * hot * np.log(p)) * scale, (p - hot) * weight * scale
-
-
-def textbook_binary(z, t, weight, scale):
-    p = logistic(z)
-    rows = np.mean(t * np.log(p) + (1.0 - t) * np.log(1.0 - p), axis=1, keepdims=True)
-    return -np.sum(weight * rows) * scale, (p - t) / z.shape[1] * weight * scale
-
-
-def textbook_softmax(z):
-    return np.exp(z) / np.exp(z).sum(1, keepdims=True)
-
-
-def jacobian_softmax(grad, a):
-    """Row by row through the Jacobian ``diag(a) - a a^T``."""
-    return np.stack([(np.diag(s) - np.outer(s, s)) @ g for g, s in zip(grad, a, strict=True)])
-
-
-TEXTBOOK = {
-    kernels.linear: lambda x, w, b: np.einsum("ni,io->no", x, w) + b,
-    kernels.linear_grad_input: lambda grad, w: np.einsum("no,io->ni", grad, w),
-    kernels.linear_grad_weight: lambda x, grad: np.einsum("ni,no->io", x, grad),
-    kernels.linear_grad_bias: lambda grad: np.einsum("no->o", grad),
-    kernels.add: lambda a, b: b + a,
-    kernels.multiply: lambda a, b: b * a,
-    kernels.relu: lambda z: np.where(z > 0, z, 0),
-    kernels.relu_backward: lambda grad, a: np.where(a > 0, grad, 0),
-    kernels.tanh: lambda z: 1.0 - 2.0 / (np.exp(2.0 * z) + 1.0),
-    kernels.tanh_backward: lambda grad, a: grad * (1.0 - a**2),
-    kernels.sigmoid: logistic,
-    kernels.sigmoid_backward: lambda grad, a: grad * a - grad * a**2,
-    kernels.softmax: textbook_softmax,
-    kernels.softmax_backward: jacobian_softmax,
-    kernels.half_squared_error: lambda z, t, w, s: (
-        0.5 * np.sum(w * (z - t) ** 2) * s,
-        w * (z - t) * s,
-    ),
-    kernels.mean_squared_error: lambda z, t, w, s: (
-        np.sum(w * np.mean((z - t) ** 2, axis=1, keepdims=True)) * s,
-        w * 2.0 * (z - t) / z.shape[1] * s,
-    ),
-    kernels.binary_cross_entropy: textbook_binary,
-    kernels.cross_entropy: textbook_cross_entropy,
-    kernels.sgd: lambda p, g, learning_rate: p - learning_rate * g,
-    kernels.momentum: textbook_momentum,
-    kernels.nesterov: textbook_nesterov,
-    kernels.rmsprop: textbook_rmsprop,
-    kernels.adam: textbook_adam,
-    kernels.take_rows: lambda data, index: np.array([data[i] for i in index]),
-}
-"""The formulas as a textbook has them, without care for rounding, on rows of ordinary size."""
 
 
 @every_kernel

@@ -59,7 +59,9 @@ def classes(module):
     return {
         name
         for name, value in vars(module).items()
-        if inspect.isclass(value) and value.__module__ == module.__name__ and name[0] != "_"
+        if inspect.isclass(value)
+        and value.__module__.startswith(module.__name__)
+        and name[0] != "_"
     }
 
 

@@ -121,6 +121,13 @@ def from_output(backward: Kernel) -> Callable[[Call, Sequence[str]], list[Gradie
     ]
 
 
+def from_input(backward: Kernel) -> Callable[[Call, Sequence[str]], list[Gradient]]:
+    """Gradient of a one-input kernel as ``backward(grad, input)``."""
+    return lambda call, grads: [
+        Gradient((0,), (grads[0], call.inputs[0]), backward, call.attributes)
+    ]
+
+
 def accurate(**fields: Any) -> Callable[[Meaning], Kernel]:
     """Make the decorated formula an elementwise ``Kernel`` that is accurate: S is its output."""
 

@@ -36,7 +36,8 @@ def importing(source, module, names):
     if len(line) > 100:
         line = line.replace("import ", "import (\n    ").replace(", ", ",\n    ") + ",\n)"
     lines = source.split("\n")
-    span = (same[0].lineno - 1, same[0].end_lineno) if same else (before[-1].end_lineno,) * 2
+    place = before[-1].end_lineno if before else tree[0].lineno - 1
+    span = (same[0].lineno - 1, same[0].end_lineno) if same else (place, place)
     lines[slice(*span)] = [line]
     return "\n".join(lines)
 
@@ -125,9 +126,10 @@ def whole(steps, path, text):
 # -- the recipes -------------------------------------------------------------------------------
 
 EXPORTS, KERNELS = "portable_nn/__init__.py", "portable_nn/kernels/__init__.py"
-CASES, FORMULAS = "tests/cases.py", "tests/test_kernels.py"
+CASES = "tests/cases/{}.py"
+LAYER_EXPORTS = "portable_nn/layers/__init__.py"
 GRADIENTS, RECORDS = "tests/test_gradients.py", "tests/test_record.py"
-ACTIVATIONS, LAYERS = "portable_nn/activations.py", "portable_nn/layers.py"
+ACTIVATIONS, LAYERS = "portable_nn/activations.py", "portable_nn/layers/_center.py"
 LOSSES, OPTIMIZERS = "portable_nn/losses.py", "portable_nn/optimizers.py"
 LOWERINGS = "backends/portable_nn_numpy/lowering.py"
 
@@ -149,10 +151,8 @@ KERNEL = {
     "export center": export((4,), KERNELS, "portable_nn.kernels.dense", "center", "center_mean"),
     "cases": entry(
         (4,),
-        CASES,
+        CASES.format("activation"),
         "CASES",
-        'kernels.center: [case("ordinary", normal(24, 10), normal(10), normal(10))],',
-        'kernels.center_mean: [case("ordinary", normal(10), normal(24, 10))],',
         "kernels.softsign: _activation(),",
         "kernels.softsign_backward: [",
         '    case("ordinary", normal(24, 10), uniform(-1.0, 1.0, 24, 10)),',
@@ -160,22 +160,35 @@ KERNEL = {
         '    case("edge", MIXED, given([[1.0, -1.0, 0.0, 0.99999994]] * 3)),',
         "],",
     ),
+    "cases center": entry(
+        (4,),
+        CASES.format("dense"),
+        "CASES",
+        'kernels.center: [case("ordinary", normal(24, 10), normal(10), normal(10))],',
+        'kernels.center_mean: [case("ordinary", normal(10), normal(24, 10))],',
+    ),
     "formulas": entry(
         (4,),
-        FORMULAS,
+        CASES.format("activation"),
+        "TEXTBOOK",
+        "kernels.softsign: lambda z: np.where(z > 0, z / (1 + z), z / (1 - z)),",
+        "kernels.softsign_backward: lambda grad, a: grad * (1 - 2 * np.abs(a) + a**2),",
+    ),
+    "formulas center": entry(
+        (4,),
+        CASES.format("dense"),
         "TEXTBOOK",
         "kernels.center: lambda x, mean, shift: x - mean + shift,",
         "kernels.center_mean: lambda mean, x: 0.9 * mean + 0.1 * x.mean(0),",
-        "kernels.softsign: lambda z: np.where(z > 0, z / (1 + z), z / (1 - z)),",
-        "kernels.softsign_backward: lambda grad, a: grad * (1 - 2 * np.abs(a) + a**2),",
     ),
     "lowering": code((5,), LOWERINGS, "softsign_lowering.py", before="LOWERINGS:"),
     "table": entry((5,), LOWERINGS, "for lowering", "softsign,"),
 }
 LAYER = {
     "activation": code((1,), ACTIVATIONS, "softsign_layer.py", before="ACTIVATIONS:"),
-    "layer": code((1, 2, 3), LAYERS, "center_layer.py", before="def mlp("),
-    "export": export((4,), EXPORTS, "portable_nn.layers", "Center"),
+    "layer": code((1, 2, 3), LAYERS, "center_layer.py"),
+    "export": export((4,), LAYER_EXPORTS, "portable_nn.layers._center", "Center"),
+    "export all": export((4,), EXPORTS, "portable_nn.layers", "Center"),
     "export activation": export((4,), EXPORTS, "portable_nn.activations", "Softsign"),
     "table": entry((4,), ACTIVATIONS, "ACTIVATIONS", '"softsign": Softsign,'),
     "gradients": entry(
@@ -191,10 +204,12 @@ LAYER = {
 LOSS = {
     "kernel": code((1, 2), "portable_nn/kernels/loss.py", "pseudo_huber.py"),
     "export kernel": export((2,), KERNELS, "portable_nn.kernels.loss", "pseudo_huber"),
-    "cases": entry((2,), CASES, "CASES", "kernels.pseudo_huber: _loss(normal, _NEAR_TARGETS),"),
+    "cases": entry(
+        (2,), CASES.format("loss"), "CASES", "kernels.pseudo_huber: _loss(normal, _NEAR_TARGETS),"
+    ),
     "formula": entry(
         (2,),
-        FORMULAS,
+        CASES.format("loss"),
         "TEXTBOOK",
         "kernels.pseudo_huber: lambda z, t, w, s: (",
         "    np.sum(w * (np.hypot(1.0, z - t) - 1.0)) * s,",
@@ -214,7 +229,7 @@ OPTIMIZER = {
     "export kernel": export((1,), KERNELS, "portable_nn.kernels.update", "adagrad"),
     "cases": entry(
         (1,),
-        CASES,
+        CASES.format("update"),
         "CASES",
         "kernels.adagrad: [",
         '    case("ordinary", normal(9, 5), normal(9, 5), square(9, 5), given(0.1), given(1e-8)),',
@@ -223,7 +238,7 @@ OPTIMIZER = {
     ),
     "formula": entry(
         (1,),
-        FORMULAS,
+        CASES.format("update"),
         "TEXTBOOK",
         "kernels.adagrad: lambda p, g, s, learning_rate, epsilon: (",
         "    p - learning_rate / (np.hypot(np.sqrt(s), g) + epsilon) * g,",

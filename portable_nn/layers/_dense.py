@@ -1,63 +1,19 @@
-"""Layers: a layer is its fields and its forward formula.
-
-``forward(builder, x, mode)`` writes kernel calls into a plan and returns the name of its
-output; gradients come from the kernels. Modes are ``"train"``, ``"evaluate"``, ``"predict"``:
-different plans over the same parameters.
-"""
+"""The dense layer, and the list that most networks are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from inspect import signature
 from numbers import Integral
-from typing import Protocol
 
 from portable_nn import kernels
 from portable_nn.activations import ACTIVATIONS, Activation
 from portable_nn.checks import named
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import glorot_uniform, zeros
+from portable_nn.layers._layer import Layer
 from portable_nn.plan import Initializer, PlanBuilder
 from portable_nn.schedules import real
-
-
-class Layer(Protocol):
-    """Anything with a forward formula."""
-
-    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
-        """Write the calls that turn buffer ``x`` (n, in) into the returned buffer (n, out)."""
-
-
-def chain(builder: PlanBuilder, layers: Iterable[Layer], x: str, mode: str) -> str:
-    """Layer after layer, each in a scope named after its class: ``dense1``, ``relu1``, ..."""
-    for layer in layers:
-        with builder.scope(type(layer).__name__.lower()):
-            x = layer.forward(builder, x, mode)
-    return x
-
-
-def check_layers(layers: object) -> tuple[Layer, ...]:
-    """The layers of a network as they were given, if that is what they are."""
-    if not isinstance(layers, Iterable):
-        raise NetworkError(f"layers come in a list; got {layers!r:.60}.")
-    found = tuple(layers)
-    for layer in found:
-        if isinstance(layer, type) or not _is_layer(layer):
-            raise NetworkError(
-                f"layers are objects, for example ReLU(), that have a "
-                f"forward(builder, x, mode); got {layer!r:.60}."
-            )
-    return found
-
-
-def _is_layer(layer: object) -> bool:
-    """Whether its forward takes what this library gives; that of other libraries does not."""
-    try:
-        signature(layer.forward).bind("builder", "x", "mode")  # type: ignore[attr-defined]
-    except (AttributeError, TypeError, ValueError):
-        return False
-    return True
 
 
 def _check_initializer(given: object, name: str) -> None:
@@ -109,28 +65,6 @@ class Dense:
         if self.use_bias:
             parameters.append(builder.parameter("bias", shape[1:], self.bias))
         return builder.call(kernels.linear, x, *parameters)
-
-
-@dataclass(frozen=True)
-class Dropout:
-    """In training, zero each element with probability ``rate``, scale the rest by 1/(1-rate).
-
-    The mask depends on seed, layer, update and row only, so it is the same on every backend.
-    Source: Srivastava et al. 2014, in the inverted form that leaves prediction unchanged.
-    """
-
-    rate: float
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= real(self.rate) < 1.0:
-            raise NetworkError(
-                f"Dropout takes a rate from 0 up to, not with, 1; got {self.rate!r:.60}."
-            )
-
-    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
-        if mode != "train" or self.rate == 0.0:
-            return x
-        return builder.call(kernels.multiply, x, builder.draw("dropout", x, self.rate))
 
 
 def mlp(

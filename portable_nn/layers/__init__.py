@@ -1,0 +1,19 @@
+"""Layers: a layer is its fields and its forward formula.
+
+``forward(builder, x, mode)`` writes kernel calls into a plan and returns the name of its
+output; gradients come from the kernels. Modes are ``"train"``, ``"evaluate"``, ``"predict"``:
+different plans over the same parameters.
+"""
+
+from portable_nn.layers._dense import Dense, mlp
+from portable_nn.layers._layer import Layer, chain, check_layers
+from portable_nn.layers._noise import Dropout
+
+__all__ = [
+    "Dense",
+    "Dropout",
+    "Layer",
+    "chain",
+    "check_layers",
+    "mlp",
+]
