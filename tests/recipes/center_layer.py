@@ -1,3 +1,5 @@
+"""A running mean, taken off."""
+
 from dataclasses import dataclass
 
 from portable_nn import kernels
