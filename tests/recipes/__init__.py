@@ -187,8 +187,8 @@ KERNEL = {
 LAYER = {
     "activation": code((1,), ACTIVATIONS, "softsign_layer.py", before="ACTIVATIONS:"),
     "layer": code((1, 2, 3), LAYERS, "center_layer.py"),
-    "export": export((4,), LAYER_EXPORTS, "portable_nn.layers._center", "Center"),
-    "export all": export((4,), EXPORTS, "portable_nn.layers", "Center"),
+    "export layer": export((4,), LAYER_EXPORTS, "portable_nn.layers._center", "Center"),
+    "export": export((4,), EXPORTS, "portable_nn.layers", "Center"),
     "export activation": export((4,), EXPORTS, "portable_nn.activations", "Softsign"),
     "table": entry((4,), ACTIVATIONS, "ACTIVATIONS", '"softsign": Softsign,'),
     "gradients": entry(
