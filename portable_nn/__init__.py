@@ -23,7 +23,7 @@ from portable_nn.initializers import (
     he_normal,
     he_uniform,
 )
-from portable_nn.layers import Dense, Dropout, mlp
+from portable_nn.layers import Concatenate, Dense, Dropout, Residual, mlp
 from portable_nn.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -51,6 +51,7 @@ __all__ = [
     "Backend",
     "BackendError",
     "BinaryCrossEntropy",
+    "Concatenate",
     "ConstantRate",
     "CosineDecay",
     "CrossEntropy",
@@ -71,6 +72,7 @@ __all__ = [
     "RMSProp",
     "ReLU",
     "Reference",
+    "Residual",
     "ShapeError",
     "Sigmoid",
     "Softmax",

@@ -40,6 +40,19 @@ class Squared:
         return builder.call(kernels.multiply, x, x)
 
 
+@dataclass(frozen=True)
+class LastOnes:
+    """The last features, times as many first ones."""
+
+    count: int
+
+    def forward(self, builder, x, mode):
+        k = builder.features(x)
+        last = builder.call(kernels.take_features, x, start=k - self.count, stop=k)
+        first = builder.call(kernels.take_features, x, stop=self.count)
+        return builder.call(kernels.multiply, last, first)
+
+
 # -- the tables, complete by test ----------------------------------------------------------
 
 
@@ -49,10 +62,15 @@ def between(*layers):
 
 
 LAYERS = {
+    pnn.Concatenate: between(pnn.Concatenate([[pnn.Dense(3), pnn.Tanh()], [], [pnn.Sigmoid()]])),
     pnn.Dense: [pnn.Dense(4), pnn.Dense(3, use_bias=False), pnn.Dense(2)],
     pnn.Dropout: between(pnn.Dropout(0.4)),
     pnn.Identity: between(pnn.Identity()),
     pnn.ReLU: between(pnn.ReLU()),
+    pnn.Residual: between(
+        pnn.Residual([pnn.Dense(4), pnn.Tanh()]),
+        pnn.Residual([pnn.Sigmoid(), pnn.Dense(3)], shortcut=[pnn.Dense(3)]),
+    ),
     pnn.Sigmoid: between(pnn.Sigmoid()),
     pnn.Softmax: between(pnn.Softmax()),
     pnn.Tanh: between(pnn.Tanh()),
@@ -217,6 +235,11 @@ def test_loss_with_its_link_as_last_layer(loss):
 def test_value_read_three_times():
     inner = (pnn.Dense(4), pnn.ReLU())
     assert_gradients_are_slopes(between(Residual(inner), pnn.ReLU()), pnn.HalfSquaredError())
+
+
+def test_features_taken_out_of_others():
+    """The last features, then the first: what is not taken gets a gradient of 0 from there."""
+    assert_gradients_are_slopes(between(LastOnes(3), LastOnes(1)), pnn.HalfSquaredError())
 
 
 def test_value_read_twice_by_one_call():

@@ -33,6 +33,12 @@ from portable_nn.kernels.dense import (
     linear_grad_weight,
     multiply,
 )
+from portable_nn.kernels.features import (
+    concatenate,
+    pad_features,
+    split_features,
+    take_features,
+)
 from portable_nn.kernels.loss import (
     binary_cross_entropy,
     cross_entropy,
@@ -50,6 +56,7 @@ __all__ = [
     "adam",
     "add",
     "binary_cross_entropy",
+    "concatenate",
     "cross_entropy",
     "elementwise",
     "from_output",
@@ -65,6 +72,7 @@ __all__ = [
     "multilinear",
     "multiply",
     "nesterov",
+    "pad_features",
     "relu",
     "relu_backward",
     "rmsprop",
@@ -73,6 +81,8 @@ __all__ = [
     "sigmoid_backward",
     "softmax",
     "softmax_backward",
+    "split_features",
+    "take_features",
     "take_rows",
     "tanh",
     "tanh_backward",

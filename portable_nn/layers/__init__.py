@@ -5,14 +5,17 @@ output; gradients come from the kernels. Modes are ``"train"``, ``"evaluate"``, 
 different plans over the same parameters.
 """
 
+from portable_nn.layers._blocks import Concatenate, Residual
 from portable_nn.layers._dense import Dense, mlp
 from portable_nn.layers._layer import Layer, chain, check_layers
 from portable_nn.layers._noise import Dropout
 
 __all__ = [
+    "Concatenate",
     "Dense",
     "Dropout",
     "Layer",
+    "Residual",
     "chain",
     "check_layers",
     "mlp",

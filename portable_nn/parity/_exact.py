@@ -22,7 +22,7 @@ import numpy as np
 from portable_nn import kernels
 from portable_nn.activations import ReLU
 from portable_nn.backend import Where, get_backend
-from portable_nn.layers import Dense, Dropout, Layer, chain
+from portable_nn.layers import Concatenate, Dense, Dropout, Layer, Residual
 from portable_nn.network import Network
 from portable_nn.optimizers import SGD
 from portable_nn.parity._origins import suspects, writer
@@ -50,13 +50,13 @@ STEPS = 2
 
 
 @dataclass(frozen=True)
-class Residual:
-    """``x + layers(x)``: a value that is read twice, so that its gradient is a sum."""
-
-    layers: Sequence[Layer]
+class Exchanged:
+    """The first feature goes behind the others."""
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
-        return builder.call(kernels.add, x, chain(builder, self.layers, x, mode))
+        parts = (1, builder.features(x)), (0, 1)
+        taken = [builder.call(kernels.take_features, x, start=a, stop=b) for a, b in parts]
+        return builder.call(kernels.concatenate, *taken)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Case:
 def networks(dtype: str) -> list[Case]:
     """The networks for a dtype, which says how long the long numbers are."""
     low = {"float32": 2.0**-12, "float64": 2.0**-36}[dtype]
-    return [_long_inputs(low), _long_weights(low), _residual(low), _dropout(low)]
+    return [_long_inputs(low), _long_weights(low), _residual(low), _features(low), _dropout(low)]
 
 
 def _cycle(shape: tuple[int, ...], *values: float) -> HostArray:
@@ -132,6 +132,17 @@ def _residual(low: float) -> Case:
     layers: list[Layer] = [_dense(first), inner, _dense(last, bias)]
     weight, by = _cycle((8,), 1, 2, 1, 0, 0, 2, 1, 1), SGD(2.0, momentum=0.5)
     return Case("residual", layers, "mean_squared_error", by, x, y, weight)
+
+
+def _features(low: float) -> Case:
+    """Features side by side, some of them the inputs, that then change places."""
+    x = _cycle((8, 3), 1, 0, -1, 0, 1)
+    first, last, bias = _cycle((3, 5), 1, 0, -1, 0), _cycle((8, 2), 1, -1, 0), _cycle((2,), 1, low)
+    side = np.concatenate([np.maximum(x @ first, 0), x], axis=1)
+    y = np.roll(side, -1, axis=1) @ last + bias - _cycle((8, 2), 1, 0, 0, -1, 0)
+    beside = Concatenate([[_dense(first), ReLU()], []])
+    layers: list[Layer] = [beside, Exchanged(), _dense(last, bias)]
+    return Case("features", layers, "half_squared_error", SGD(0.5), x, y)
 
 
 def _dropout(low: float) -> Case:
