@@ -1,7 +1,7 @@
 """Values of parameters before the first step, in float64 on the host, rounded once after.
 
 An initializer is ``(draws, shape) -> host array``; the same seed gives the same bits on every
-backend. For a weight (in, out), fan_in is ``in`` and fan_out is ``out``.
+backend and every machine. For a weight (in, out), fan_in is ``in`` and fan_out is ``out``.
 ``Dense`` draws its weight with ``glorot_uniform``, as Keras does; PyTorch's ``Linear`` draws
 weight and bias uniformly in +-1/sqrt(fan_in).
 """
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from portable_nn.errors import NetworkError
-from portable_nn.random import Draws
+from portable_nn.plan import Initializer
+from portable_nn.random import Draws, normal_quantile
 from portable_nn.schedules import positive, real
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """fan_in and fan_out of a weight."""
     if len(shape) < 2:
         raise NetworkError(
-            f"Glorot's and He's initializers are for weights (in, out); got {shape}. A bias "
-            f"takes zeros, ones, Normal or Uniform."
+            f"Glorot's, He's and LeCun's initializers are for weights (in, out); got {shape}. A "
+            f"bias takes zeros, ones, Constant, Normal or Uniform."
         )
     return shape[-2], shape[-1]
 
@@ -68,6 +69,33 @@ def he_normal(draws: Draws, shape: tuple[int, ...]) -> HostArray:
     return draws.normal(shape) * math.sqrt(2.0 / _fans(shape)[0])
 
 
+def lecun_uniform(draws: Draws, shape: tuple[int, ...]) -> HostArray:
+    """Uniform with the deviation of ``lecun_normal``: in +-sqrt(3 / fan_in)."""
+    return (2.0 * draws.uniform(shape) - 1.0) * math.sqrt(3.0 / _fans(shape)[0])
+
+
+def lecun_normal(draws: Draws, shape: tuple[int, ...]) -> HostArray:
+    """Normal with deviation sqrt(1 / fan_in), for SELU and tanh.
+
+    Source: LeCun et al. 1998, eq. 16. Keras and JAX cut its tails off at two deviations.
+    """
+    return draws.normal(shape) * math.sqrt(1.0 / _fans(shape)[0])
+
+
+@dataclass(frozen=True)
+class Constant:
+    """``value`` everywhere."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(real(self.value)):
+            raise NetworkError(f"Constant takes a finite number as value; got {self.value!r:.60}.")
+
+    def __call__(self, draws: Draws, shape: tuple[int, ...]) -> HostArray:
+        return np.full(shape, float(self.value))
+
+
 @dataclass(frozen=True)
 class Normal:
     """Normal with mean 0 and deviation ``scale``, whatever the shape."""
@@ -96,3 +124,90 @@ class Uniform:
 
     def __call__(self, draws: Draws, shape: tuple[int, ...]) -> HostArray:
         return self.low + draws.uniform(shape) * (self.high - self.low)
+
+
+_BELOW = 0.022750131948179207
+"""The share of a standard normal distribution below -2."""
+
+
+@dataclass(frozen=True)
+class TruncatedNormal:
+    """Normal with mean 0 and deviation ``scale``, without what lies beyond two deviations.
+
+    ``scale`` is the deviation before the cut; after it, it is 0.8796 ``scale``. Keras's and JAX's
+    of this name mean the same (they say ``stddev``); Keras's ``GlorotNormal``, ``HeNormal`` and
+    ``LecunNormal`` divide by 0.8796 first. PyTorch's ``trunc_normal_`` cuts at numbers, -2 and 2
+    unless told otherwise, whatever the deviation.
+    """
+
+    scale: float
+
+    def __post_init__(self) -> None:
+        positive(self, "scale")
+
+    def __call__(self, draws: Draws, shape: tuple[int, ...]) -> HostArray:
+        within = normal_quantile(_BELOW + draws.uniform(shape) * (1.0 - 2.0 * _BELOW))
+        return np.clip(within, -2.0, 2.0) * self.scale  # a rounding may lie outside
+
+
+@dataclass(frozen=True)
+class Orthogonal:
+    """A matrix with orthonormal columns, or rows if it is wider than tall, times ``gain``.
+
+    Drawn evenly from all such matrices. A shape (..., out) is that of a matrix (rest, out), as in
+    Keras; PyTorch, whose weights are (out, in, ...), takes (out, rest).
+    Sources: Saxe et al. 2014; how it is drawn: Stewart 1980, section 3. NumPy's ``qr``, which
+    others use, gives other bits on other machines.
+    """
+
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive(self, "gain")
+
+    def __call__(self, draws: Draws, shape: tuple[int, ...]) -> HostArray:
+        _fans(shape)
+        rest, out = math.prod(shape[:-1]), shape[-1]
+        long, short = max(rest, out), min(rest, out)
+        normal, matrix = draws.normal((long, short)), np.eye(long, short)
+        for k in reversed(range(short)):
+            # The reflection that takes a random direction of the last long - k axes to the first.
+            mirror = normal[k:, k : k + 1].copy()
+            sign = math.copysign(1.0, mirror[0, 0])
+            mirror[0] += sign * np.sqrt(_total(mirror * mirror))
+            block = matrix[k:, k:]
+            block -= mirror * (_total(mirror * block) * (2.0 / _total(mirror * mirror)))
+            block *= -sign
+        return np.ascontiguousarray(matrix if rest >= out else matrix.T).reshape(shape) * self.gain
+
+
+def _total(rows: HostArray) -> HostArray:
+    """The sum of rows, always in the same order; overwrites them."""
+    while (count := len(rows)) > 1:
+        half = (count + 1) // 2
+        rows[: count - half] += rows[half:]
+        rows = rows[:half]
+    total: HostArray = rows[0]
+    return total
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """What another initializer gives, times ``gain``: ``Scaled(glorot_uniform, 5 / 3)``.
+
+    A gain makes up for what an activation takes off the deviation of its inputs.
+    """
+
+    initializer: Initializer
+    gain: float
+
+    def __post_init__(self) -> None:
+        if not callable(self.initializer) or isinstance(self.initializer, type):
+            raise NetworkError(
+                f"Scaled takes an initializer such as glorot_uniform or Normal(0.1); "
+                f"got {self.initializer!r:.60}."
+            )
+        positive(self, "gain")
+
+    def __call__(self, draws: Draws, shape: tuple[int, ...]) -> HostArray:
+        return self.initializer(draws, shape) * self.gain
