@@ -29,7 +29,7 @@ from portable_nn.initializers import (
     lecun_normal,
     lecun_uniform,
 )
-from portable_nn.layers import Concatenate, Dense, Dropout, Residual, mlp
+from portable_nn.layers import Concatenate, Dense, Dropout, Flatten, Input, Reshape, Residual, mlp
 from portable_nn.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -67,8 +67,10 @@ __all__ = [
     "Dropout",
     "ExponentialDecay",
     "FileError",
+    "Flatten",
     "HalfSquaredError",
     "Identity",
+    "Input",
     "MeanSquaredError",
     "Network",
     "NetworkError",
@@ -80,6 +82,7 @@ __all__ = [
     "RMSProp",
     "ReLU",
     "Reference",
+    "Reshape",
     "Residual",
     "Scaled",
     "ShapeError",

@@ -29,7 +29,7 @@ def brief(value: Any) -> str:
 
 def variable(name: str) -> str:
     """What to call it in code: the ``y`` of "validation y"."""
-    return name.rpartition(" ")[2]
+    return name.removeprefix("validation ")
 
 
 def read(given: Any, name: str) -> HostArray:

@@ -33,11 +33,19 @@ def backend_of(**arrays: Any) -> Backend | None:
     DataError
         If they live in more than one place.
     """
-    found = {name: _place(array, name) for name, array in arrays.items() if _of_a_library(array)}
+    parts = {label: part for name, given in arrays.items() for label, part in _parts(given, name)}
+    found = {name: _place(array, name) for name, array in parts.items() if _of_a_library(array)}
     if len(set(map(id, found.values()))) > 1:
         places = ", ".join(f"{name} {backend!r}" for name, backend in found.items())
         raise DataError(f"the arrays live in different places: {places}; or say backend=....")
     return next(iter(found.values()), None)
+
+
+def _parts(given: Any, name: str) -> list[tuple[str, Any]]:
+    """An array, or several by name, each with what errors call it."""
+    if not isinstance(given, Mapping):
+        return [(name, given)]
+    return [(f"{name}[{key!r}]", part) for key, part in given.items()]
 
 
 def _place(array: Any, name: str) -> Backend:
@@ -57,11 +65,12 @@ def _of_a_library(given: Any) -> bool:
 
 
 def like(given: Any, values: HostArray) -> Any:
-    """Results in the kind of the array they are of: its library, on its device.
+    """Results in the kind of the array (or the arrays) they are of: its library, on its device.
 
     Text, and what that library cannot hold exactly, stays a NumPy array.
     """
-    if values.dtype.kind not in "biuf" or not _of_a_library(given):
+    given = next((part for _, part in _parts(given, "") if _of_a_library(part)), None)
+    if values.dtype.kind not in "biuf" or given is None:
         return values
     xp = array_namespace(given)
     found = xp.asarray(values, device=device(given))
@@ -71,30 +80,71 @@ def like(given: Any, values: HostArray) -> Any:
 
 def table(x: Any, features: int | None = None, name: str = "x") -> HostArray:
     """``x`` as a host array of finite numbers (n, features), n >= 1; a copy."""
-    host, code = entries(read(x, name), name, x, text=False), variable(name)
-    if host.ndim != 2:
-        remedy = f" Flatten the rest: {code}.reshape(len({code}), -1)." if host.ndim > 2 else ""
-        if host.ndim == 1:
-            remedy = f" A single row is {code}[None, :], a single column {code}[:, None]."
-        raise ShapeError(f"{name} is a table, (rows, features); got {host.shape}.{remedy}")
-    if host.shape[0] == 0 or host.shape[1] == 0:
-        raise ShapeError(f"{name} has nothing in it: {host.shape}.")
-    if features is not None and host.shape[1] != features:
-        turned = f" Transpose it: {code}.T." if host.shape[0] == features else ""
-        raise ShapeError(f"the network takes (n, {features}); got {name} {host.shape}.{turned}")
+    host = array(x, name)
+    two_axes(host.shape, name)
+    not_empty(host, name)
+    if features is not None:
+        width(host.shape, features, name)
     return numeric(host, name, x)
 
 
-def targets(y: Any, rows: int, name: str = "y", columns: int | None = None) -> HostArray:
+def array(x: Any, name: str) -> HostArray:
+    """A copy on the host, no text."""
+    return entries(read(x, name), name, x, text=False)
+
+
+def not_empty(host: HostArray, name: str) -> HostArray:
+    """The array, which has an element."""
+    if host.size == 0:
+        raise ShapeError(f"{name} has nothing in it: {host.shape}.")
+    return host
+
+
+def two_axes(shape: tuple[int, ...], name: str, why: str = "") -> None:
+    """Rows and features."""
+    if len(shape) == 2:
+        return
+    code, remedy = variable(name), ""
+    if len(shape) > 2:
+        remedy = f" Flatten the rest: {code}.reshape(len({code}), -1){why}."
+    if len(shape) == 1:
+        remedy = f" A single row is {code}[None, :], a single column {code}[:, None]."
+    raise ShapeError(f"{name} is a table, (rows, features); got {shape}.{remedy}")
+
+
+def width(shape: tuple[int, ...], features: int, name: str) -> None:
+    """So many features a row."""
+    if math.prod(shape[1:]) != features:
+        turned = f" Transpose it: {variable(name)}.T." if shape[0] == features else ""
+        raise ShapeError(f"the network takes (n, {features}); got {name} {shape}.{turned}")
+
+
+def targets(
+    y: Any,
+    rows: int,
+    name: str = "y",
+    columns: int | None = None,
+    row_shape: tuple[int, ...] | None = None,
+) -> HostArray:
     """``y`` as a host array of text or finite numbers, with one entry a row of ``x``.
 
-    ``columns`` of ``x`` tell whether it was to be transposed.
+    ``columns`` of ``x`` tell whether it was to be transposed. Rows of ``row_shape``, that of the
+    network's last layer, become flat.
     """
     host = entries(read(y, name), name, y)
     _one_a_row(host, rows, name, columns)
     if host.dtype.kind not in "biufUS":
         raise DataError(f"{name} holds {host.dtype!s:.60}; give text or real numbers.")
-    return numeric(host, name, y) if host.dtype.kind == "f" else host
+    host = numeric(host, name, y) if host.dtype.kind == "f" else host
+    if row_shape is None:
+        return host
+    if host.shape[1:] != row_shape:
+        wanted = ", ".join(map(str, row_shape))
+        raise ShapeError(
+            f"the network ends in Reshape({row_shape}), so {name} must be (n, {wanted}); got "
+            f"{host.shape}."
+        )
+    return host.reshape(len(host), -1)
 
 
 def _one_a_row(host: HostArray, rows: int, name: str, columns: int | None = None) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from portable_nn.activations import Activation, Identity
 from portable_nn.errors import NetworkError
-from portable_nn.layers import Layer, chain
+from portable_nn.layers import Layer, Reshape, chain
 from portable_nn.losses import Loss
 from portable_nn.optimizers import Optimizer
 from portable_nn.plan import Plan, PlanBuilder, Schedule
@@ -19,14 +19,15 @@ def compose(
     *,
     mode: str,
     dtype: str,
-    features: int,
+    features: int | Mapping[str, int],
 ) -> Plan:
     """The plan of one step: ``"train"`` with an optimizer, ``"evaluate"`` or ``"predict"``.
 
     Raises ``NetworkError`` if layers and loss do not fit together.
     """
     builder = PlanBuilder(mode, dtype)
-    z = chain(builder, _before_link(layers, loss), builder.data("x", features), mode)
+    z = chain(builder, _before_link(layers, loss), builder.table(features), mode)
+    builder.end(z)
     if loss.link is not None and builder.written_by(z) is loss.link.kernel:
         raise NetworkError(
             f"{type(loss).__name__} has {loss.link.__name__} built in; here it would be "
@@ -56,6 +57,8 @@ def _before_link(layers: Sequence[Layer], loss: Loss) -> Sequence[Layer]:
     while layers and isinstance(layers[-1], Identity):
         layers = layers[:-1]
     last = layers[-1] if layers else None
+    if isinstance(last, Reshape):  # no call, whatever comes before
+        return [*_before_link(layers[:-1], loss), last]
     if loss.link is None or not isinstance(last, Activation):
         return layers
     if type(last) is loss.link:

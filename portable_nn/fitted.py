@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from portable_nn import checks
 from portable_nn.arrays import cast
 from portable_nn.errors import DataError, NetworkError
+from portable_nn.inputs import Features, Given, read_inputs
 from portable_nn.losses import Loss
 from portable_nn.optimizers import Optimizer
 from portable_nn.plan import Plan
@@ -30,18 +33,29 @@ class Fitted:
     optimizer: Optimizer | None
     targets: Targets
     inputs: Scaling | None
-    features: int
+    features: Features
     session: Session
 
-    def table(self, x: Any, dtype: str, name: str = "x") -> HostArray:
-        """``x`` checked, and as the layers take it: (n, features) of ``dtype``."""
-        return self.scale(checks.table(x, self.features, name), dtype, name)
+    def table(self, x: Any, plan: Plan, name: str = "x") -> HostArray:
+        """``x`` checked, and as the layers take it: (n, features) of the plan's dtype."""
+        given = read_inputs(x, self.features, name)
+        given.check(plan, self.features)
+        return self.scale(given, plan.dtype)
 
-    def scale(self, table: HostArray, dtype: str, name: str = "x") -> HostArray:
+    def scale(self, given: Given, dtype: str) -> HostArray:
         """A checked table as the layers take it."""
-        if self.inputs is None:
-            return cast(table, dtype, name)
-        return cast(self.inputs.apply(table), dtype, name, table)
+        table = given.table
+        scaled = table if self.inputs is None else self.inputs.apply(table)
+        parts = [
+            cast(
+                scaled[:, block.start : block.stop],
+                dtype,
+                block.name,
+                None if self.inputs is None else table[:, block.start : block.stop],
+            )
+            for block in given.blocks
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def rows(
         self, x: HostArray, y: HostArray, dtype: str, sample_weight: Any = None, name: str = "y"
@@ -57,21 +71,21 @@ class Fitted:
             encoded = cast(encoded, dtype, name, y)
         return Rows(x, encoded, checks.weights(sample_weight, len(x)))
 
-    def validation(self, pair: Any, plan: Plan, dtype: str) -> Validation:
+    def validation(self, pair: Any, plan: Plan) -> Validation:
         """A pair (x, y) checked, to be measured by an evaluation plan."""
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             count = f" of {len(pair)}" if isinstance(pair, tuple | list) else ""
             raise DataError(f"validation is a pair (x, y); got {type(pair).__name__}{count}.")
-        x = self.table(pair[0], dtype, "validation x")
-        y = checks.targets(pair[1], len(x), "validation y", x.shape[1])
-        rows = self.rows(x, y, dtype, name="validation y")
+        x = self.table(pair[0], plan, "validation x")
+        y = checks.targets(pair[1], len(x), "validation y", x.shape[1], plan.row_shape)
+        rows = self.rows(x, y, plan.dtype, name="validation y")
         return Validation(plan, rows, y, self.targets)
 
 
-def learn_inputs(x: HostArray, standardize: bool, known: Fitted | None) -> Scaling | None:
+def learn_inputs(x: Given, standardize: bool, known: Fitted | None) -> Scaling | None:
     """How a training scales its inputs: as the network did before, if it goes on."""
     if known is None:
-        return Scaling.learn(x) if standardize else None
+        return Scaling.learn(x.table, kept=x.codes) if standardize else None
     if standardize and known.inputs is None:
         raise NetworkError("this network was trained without standardize=True; fit it anew.")
     return known.inputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from portable_nn.compose import compose
 from portable_nn.errors import NetworkError, NonFiniteError, NotFittedError, ShapeError
 from portable_nn.files import write_model
 from portable_nn.fitted import Fitted, learn_inputs, learn_targets
+from portable_nn.inputs import Features, check_features, read_inputs
 from portable_nn.layers import Layer, check_layers
 from portable_nn.losses import Loss, as_loss
 from portable_nn.optimizers import Adam, Optimizer, as_optimizer, check_hyperparameters
@@ -77,7 +78,7 @@ class Network:
         loss: Loss | str | None = None,
         optimizer: Optimizer | str | None = None,
         *,
-        features: int | None = None,
+        features: Features | None = None,
         mode: str = "train",
     ) -> Plan:
         """The kernel calls of one step; ``print`` it.
@@ -87,7 +88,7 @@ class Network:
         loss, optimizer
             Objects or names; those of the last fit if None.
         features
-            Number of input features; that of the last fit if None.
+            Number of input features, or ``{input: number}``; that of the last fit if None.
         mode
             ``"train"``, ``"evaluate"`` (loss and outputs) or ``"predict"`` (outputs).
 
@@ -96,7 +97,7 @@ class Network:
         NetworkError
             If layers, loss and optimizer do not fit together, or something is not known yet.
         DataError
-            If ``features`` is not a whole number, 1 or more.
+            If ``features`` is not a whole number, 1 or more, nor one by name.
         """
         if mode not in MODES:
             raise NetworkError(f"mode is one of {', '.join(MODES)}; got {mode!r}.")
@@ -104,13 +105,14 @@ class Network:
         loss = last.loss if loss is None and last else loss
         features = last.features if features is None and last else features
         if features is not None:
-            checks.count(features, "features")
+            features = check_features(features)
         optimizer = optimizer or (last and last.optimizer) or Adam()
         if features is None or loss is None:
             raise NetworkError("before a fit, say plan(loss=..., features=...).")
         step_by = as_optimizer(optimizer) if mode == "train" else None
         chosen = as_loss(loss)
-        key = (mode, id(chosen), id(step_by), features)
+        columns = tuple(features.items()) if isinstance(features, Mapping) else features
+        key = (mode, id(chosen), id(step_by), columns)
         if key not in self._plans:  # which keeps the objects, so that their ids stay theirs
             plan = compose(
                 self.layers, chosen, step_by, mode=mode, dtype=self.dtype, features=features
@@ -143,7 +145,10 @@ class Network:
         Parameters
         ----------
         x : (n, features) numbers
+            Or several inputs by name, ``{"numbers": (n, 8), "city": (n,)}``, which ``Input``
+            layers take; or (n, any, shape), if the first layer is ``Flatten``.
         y : (n,) labels or numbers, or (n, outputs) numbers
+            Or (n, any, shape), if the last layer is ``Reshape``.
         loss, optimizer
             Objects, or their names: ``"cross_entropy"``, ``"adam"``.
         epochs
@@ -160,7 +165,8 @@ class Network:
         standardize
             Bring every column of ``x``, and ``y`` if it is numbers, to mean 0 and standard
             deviation 1 of these rows; the network does so from then on wherever it is given
-            data, and predicts in the units of ``y``. Columns of 0 and 1 stay as they are.
+            data, and predicts in the units of ``y``. Columns of 0 and 1 stay as they are, and
+            so do codes: what ``Embedding`` takes, and named inputs of an integer dtype.
         seed
             Of initial parameters, order and dropout: the same bits on every backend.
         backend
@@ -205,7 +211,7 @@ class Network:
             check = None
             if validation is not None:
                 evaluated = self.plan(mode="evaluate")
-                check = self._known().validation(validation, evaluated, self.dtype)
+                check = self._known().validation(validation, evaluated)
             count = len(rows.weight)
             steps = -(-count // int(batch_size or count))
             check_hyperparameters(as_optimizer(optimizer), self.dtype, epochs, steps)
@@ -260,19 +266,21 @@ class Network:
         def opener(x: Any, y: Any, sample_weight: Any, session: Session | None) -> Opened:
             known = self._fitted if session is not None or warm_start else None
             place = asked or checks.backend_of(x=x, y=y, sample_weight=sample_weight)
-            raw = checks.table(x, known.features if known else None)
-            features = raw.shape[1]
-            labels = checks.targets(y, len(raw), columns=features)
+            given = read_inputs(x, known.features if known else None)
+            features = known.features if known else given.features
             plan = self.plan(chosen, step_by, features=features)
+            given.check(plan, features)
+            n, columns = given.table.shape
+            labels = checks.targets(y, n, columns=columns, row_shape=plan.row_shape)
             evaluated = self.plan(chosen, features=features, mode="evaluate")
             outputs = int(evaluated.buffers[evaluated.outputs["output"]].shape[-1])
-            inputs = learn_inputs(raw, standardize, known)
+            inputs = learn_inputs(given, standardize, known)
             targets = learn_targets(chosen, labels, outputs, standardize, known)
             if session is None:
                 place = place or get_backend()
                 session = Session(place, self._values(place, plan) if known else {})
             fitted = Fitted(chosen, step_by, targets, inputs, features, session)
-            rows = fitted.rows(fitted.scale(raw, self.dtype), labels, self.dtype, sample_weight)
+            rows = fitted.rows(fitted.scale(given, self.dtype), labels, self.dtype, sample_weight)
             session.initialize(plan, seed)
             self._fitted, self.columns = fitted, self.columns if known else None
             return plan, session, rows
@@ -318,7 +326,7 @@ class Network:
         record = {
             "layers": self.layers, "dtype": self.dtype, "loss": fitted.loss,
             "optimizer": optimizer, "targets": fitted.targets, "inputs": fitted.inputs,
-            "features": fitted.features,
+            "features": _listed(fitted.features),
         }  # fmt: skip
         described = {name: describe(value) for name, value in record.items()}
         described["columns"] = None if self.columns is None else self.columns.to_record()
@@ -353,11 +361,11 @@ class Network:
         back as an array of the library and device of ``x``; text, and numbers that the library
         cannot hold, stay NumPy arrays.
         """
-        return checks.like(x, self._outputs(x, backend))
+        return checks.like(x, self._shaped(self._outputs(x, backend)))
 
     def predict(self, x: Any, *, backend: Where = None) -> Any:
         """Labels or numbers, in the form ``y`` had in ``fit``: (n,) or (n, outputs)."""
-        return checks.like(x, self._predict(x, backend))
+        return checks.like(x, self._shaped(self._predict(x, backend)))
 
     def predict_proba(self, x: Any, *, backend: Where = None) -> Any:
         """Probability of each class, (n, classes), in the order of ``classes``.
@@ -365,19 +373,21 @@ class Network:
         Of yes in each column, (n, outputs), if ``y`` was yes and no, (n, outputs), in ``fit``.
         Raises ``DataError`` if the network predicts numbers.
         """
-        return checks.like(x, self._known().targets.probabilities(self._outputs(x, backend)))
+        found = self._known().targets.probabilities(self._outputs(x, backend))
+        return checks.like(x, self._shaped(found))
 
     def score(self, x: Any, y: Any, *, backend: Where = None) -> float:
         """Accuracy for labels, R2 for numbers, by scikit-learn's definitions."""
         predictions = self._predict(x, backend)
-        y = checks.targets(y, len(predictions))
+        shape = self.plan(mode="predict").row_shape
+        y = checks.targets(y, len(predictions), row_shape=shape)
         if y.shape != predictions.shape:
             raise ShapeError(f"predictions are {predictions.shape}; got y {y.shape}.")
         return self._known().targets.score(y, predictions)
 
     def _outputs(self, x: Any, backend: Where) -> HostArray:
         fitted, plan = self._known(), self.plan(mode="predict")
-        inputs = fitted.table(x, self.dtype)
+        inputs = fitted.table(x, plan)
         return self._session(plan, backend).concatenate(plan, {"x": inputs})
 
     def _session(self, plan: Plan, backend: Where) -> Session:
@@ -388,6 +398,11 @@ class Network:
 
     def _predict(self, x: Any, backend: Where) -> HostArray:
         return self._known().targets.decode(self._outputs(x, backend))
+
+    def _shaped(self, rows: HostArray) -> HostArray:
+        """Results (n, outputs), or (n,), in the shape that a last layer ``Reshape`` has."""
+        shape = self.plan(mode="predict").row_shape
+        return rows if shape is None else rows.reshape(len(rows), *shape)
 
     def _known(self) -> Fitted:
         if self._fitted is None:
@@ -404,3 +419,8 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network({list(self.layers)!r}, dtype={self.dtype!r})"
+
+
+def _listed(features: Features) -> int | list[tuple[str, int]]:
+    """As a file holds it, where the names of a mapping have no order."""
+    return list(features.items()) if isinstance(features, Mapping) else features

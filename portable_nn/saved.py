@@ -10,6 +10,7 @@ from portable_nn.backend import Backend, Where, get_backend
 from portable_nn.errors import FileError
 from portable_nn.files import read_model
 from portable_nn.fitted import Fitted
+from portable_nn.inputs import total
 from portable_nn.losses import Loss
 from portable_nn.network import Network
 from portable_nn.optimizers import Optimizer
@@ -53,7 +54,7 @@ def load(
         restored = restore(list(record.values()), custom)
         network = _network(arrays, dict(zip(record, restored, strict=True)), place)
         network.columns = None if columns is None else Columns.from_record(columns)
-        if network.columns and len(network.columns.names) != network._known().features:
+        if network.columns and len(network.columns.names) != total(network._known().features):
             raise FileError("its columns are not those of its inputs.")
     except FileError as error:
         raise FileError(f"{path}: {error}") from error
@@ -64,6 +65,8 @@ def _network(arrays: Mapping[str, HostArray], record: dict[str, Any], place: Bac
     session = Session(place, {})
     try:
         network = Network(record.pop("layers"), record.pop("dtype"))
+        if isinstance(record["features"], tuple):  # (name, columns) of each input
+            record["features"] = dict(record["features"])
         network._fitted = fitted = Fitted(**record, session=session)
         plan = network.plan(mode="predict")
         wanted = plan.of_kind("parameter", "state")
@@ -88,5 +91,5 @@ def _fits(fitted: Fitted, plan: Plan) -> bool:
         and isinstance(targets, fitted.loss.targets)
         and targets.outputs == plan.buffers[plan.outputs["output"]].shape[-1]
         and isinstance(inputs, Scaling | None)
-        and (inputs is None or inputs.mean.shape == (fitted.features,))
+        and (inputs is None or inputs.mean.shape == (total(fitted.features),))
     )

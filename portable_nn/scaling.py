@@ -31,8 +31,11 @@ class Scaling:
             raise DataError("a scaling is a finite mean and a deviation above 0 for each column.")
 
     @classmethod
-    def learn(cls, table: HostArray) -> Scaling:
-        """From finite rows (n, k); the deviation is that of these rows (divided by n)."""
+    def learn(cls, table: HostArray, kept: HostArray | None = None) -> Scaling:
+        """From finite rows (n, k); the deviation is that of these rows (divided by n).
+
+        Columns marked in ``kept`` (k,) stay as they are.
+        """
         values = table.astype(np.float64)
         # Distances from the first row, halved and by their largest: no size is lost or overflows.
         half = values / 2.0 - values[0] / 2.0
@@ -45,7 +48,8 @@ class Scaling:
         flat = deviation <= np.finfo(np.float64).eps * size
         deviation[flat] = np.maximum(1.0, size[flat])
         binary = ((values == 0.0) | (values == 1.0)).all(axis=0)
-        mean[binary], deviation[binary] = 0.0, 1.0
+        stays = binary if kept is None else binary | kept
+        mean[stays], deviation[stays] = 0.0, 1.0
         return cls(mean, deviation)
 
     def apply(self, table: HostArray) -> HostArray:

@@ -128,8 +128,8 @@ def loss_surface(
     checks.seed(seed)
     if checks.count(points, "points") < 2:
         raise DataError(f"points is 2 or more; got {points}.")
-    table = fitted.table(x, network.dtype)
-    targets = checks.targets(y, len(table), columns=table.shape[1])
+    table = fitted.table(x, plan)
+    targets = checks.targets(y, len(table), columns=table.shape[1], row_shape=plan.row_shape)
     rows = fitted.rows(table, targets, network.dtype, sample_weight)
     values = session.host_values(buffer.name for buffer in plan.of_kind("parameter", "state"))
     grid = _Grid(plan, values, points)

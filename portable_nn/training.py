@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -86,7 +86,7 @@ class Training:
         self.updates = 0
         self._opener, self._owner, self._optimizer = opener, owner, optimizer
         self._batch_size, self._seed = batch_size, seed
-        self._given: tuple[Any, Any, Any] | None = None
+        self._given: tuple[Any, ...] = ()
         self._opened: Opened | None = None
         self._current: Step | None = None
         self._epoch = 0.0
@@ -118,10 +118,10 @@ class Training:
         Returns their weights, and stands for these data in every batch cut from them.
         """
         self._check_owner()
-        given = (x, y, sample_weight)
-        if self._given is None or any(a is not b for a, b in zip(self._given, given, strict=True)):
+        given = (*_parts(x), y, sample_weight)
+        if not _same_objects(self._given, given):
             session = self._opened[1] if self._opened is not None else None
-            plan, session, rows = self._opener(*given, session)
+            plan, session, rows = self._opener(x, y, sample_weight, session)
             session.bind(plan, rows)
             self._opened, self._given = (plan, session, rows.on_device()), given
             fed = self.plan.of_kind("fed")
@@ -268,6 +268,18 @@ class Training:
         rows = [[row[name] for name in self._scheduled] for row in values]
         table = self.session.backend.asarray(rows, self.plan.dtype)
         return {key: (table, row) for row, key in enumerate(keys)}
+
+
+def _parts(x: Any) -> list[Any]:
+    """The object, or those in a dict, with their names."""
+    return [part for pair in x.items() for part in pair] if isinstance(x, Mapping) else [x]
+
+
+def _same_objects(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
+    """The same arrays; names are the same if they are equal."""
+    pairs = zip(before, now, strict=False)
+    same = (a is b or (isinstance(a, str) and isinstance(b, str) and a == b) for a, b in pairs)
+    return len(before) == len(now) and all(same)
 
 
 History = dict[str, list[float]]

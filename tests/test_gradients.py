@@ -65,16 +65,24 @@ LAYERS = {
     pnn.Concatenate: between(pnn.Concatenate([[pnn.Dense(3), pnn.Tanh()], [], [pnn.Sigmoid()]])),
     pnn.Dense: [pnn.Dense(4), pnn.Dense(3, use_bias=False), pnn.Dense(2)],
     pnn.Dropout: between(pnn.Dropout(0.4)),
+    pnn.Flatten: [pnn.Flatten(), pnn.Dense(2)],
     pnn.Identity: between(pnn.Identity()),
+    pnn.Input: [
+        pnn.Concatenate([[pnn.Input("a"), pnn.Dense(2)], [pnn.Input("b"), pnn.Tanh()]]),
+        pnn.Dense(2),
+    ],
     pnn.ReLU: between(pnn.ReLU()),
     pnn.Residual: between(
         pnn.Residual([pnn.Dense(4), pnn.Tanh()]),
         pnn.Residual([pnn.Sigmoid(), pnn.Dense(3)], shortcut=[pnn.Dense(3)]),
     ),
+    pnn.Reshape: [pnn.Dense(4), pnn.Reshape((2, 2))],
     pnn.Sigmoid: between(pnn.Sigmoid()),
     pnn.Softmax: between(pnn.Softmax()),
     pnn.Tanh: between(pnn.Tanh()),
 }
+NAMED = {"a": FEATURES - 1, "b": 1}
+"""What networks with an Input are given."""
 LOSSES = {
     pnn.BinaryCrossEntropy: lambda rng, k: rng.uniform(size=(ROWS, k)),
     pnn.CrossEntropy: lambda rng, k: rng.integers(0, k, (ROWS, 1)),
@@ -185,9 +193,9 @@ def branches(plan, buffers):
     ]
 
 
-def assert_gradients_are_slopes(layers, loss, seed=0):
+def assert_gradients_are_slopes(layers, loss, seed=0, features=FEATURES):
     network = pnn.Network(layers, dtype="float64")
-    plan = network.plan(loss, pnn.SGD(), features=FEATURES)
+    plan = network.plan(loss, pnn.SGD(), features=features)
     arrays = arrays_of(plan, loss, seed)
     buffers = trace(plan, "gradient", xp, arrays)
     pieces = branches(plan, buffers)
@@ -211,9 +219,10 @@ def assert_gradients_are_slopes(layers, loss, seed=0):
 # -- the tests -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layers", LAYERS.values(), ids=[c.__name__ for c in LAYERS])
-def test_layer(layers):
-    assert_gradients_are_slopes(layers, pnn.HalfSquaredError())
+@pytest.mark.parametrize("kind", LAYERS, ids=[c.__name__ for c in LAYERS])
+def test_layer(kind):
+    features = NAMED if kind is pnn.Input else FEATURES
+    assert_gradients_are_slopes(LAYERS[kind], pnn.HalfSquaredError(), features=features)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=[c.__name__ for c in LOSSES])

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from portable_nn.errors import NetworkError
-from portable_nn.kernels import Call, Gradient, Kernel, add, take_rows
+from portable_nn.kernels import Call, Gradient, Kernel, add, take_features, take_rows
 from portable_nn.plan._buffers import Buffer, Data, Draw, Initial, Initializer, Kind, Source
-from portable_nn.plan._plan import Plan
+from portable_nn.plan._plan import Columns, Plan
 from portable_nn.random import DRAWS
 from portable_nn.typing import Shape
 
@@ -23,6 +23,12 @@ class PlanBuilder:
         self.section = "gradient"
         self.outputs: dict[str, str] = {}
         self.gradients: dict[str, str] = {}
+        self.inputs: dict[str, Columns] = {}
+        self.taken: set[str] = set()
+        self._columns: dict[str, Columns] = {}
+        self._codes: dict[Columns, int] = {}
+        self._flattened: set[Columns] = set()
+        self._reshaped: tuple[str, tuple[int, ...]] | None = None
         self._buffers: dict[str, Buffer] = {}
         self._calls: list[Call] = []
         self._carry: defaultdict[str, dict[str, str]] = defaultdict(dict)
@@ -115,6 +121,76 @@ class PlanBuilder:
             self.fed("rows", ("n",), Data("rows"), dtype="index")
         whole = self.fed(f"data.{name}", ("rows", features), Data(name), **fields)
         return self.emit(take_rows, whole, "rows", names=[name])[0]
+
+    # -- the table x ---------------------------------------------------------------------
+
+    def table(self, features: int | Mapping[str, int]) -> str:
+        """The data ``x``: so many columns, or those of several named inputs side by side."""
+        stop = 0
+        for name, width in features.items() if isinstance(features, Mapping) else ():
+            self.inputs[name] = (stop, stop + width)
+            stop += width
+        x = self.data("x", features if isinstance(features, int) else stop)
+        self._columns[x] = (0, self.features(x))
+        return x
+
+    def columns(self, x: str, asked_by: str) -> Columns:
+        """Which columns of the data ``x`` is; an error if it is something else."""
+        if x not in self._columns:
+            raise NetworkError(
+                f"{asked_by} takes the data themselves, so it is the first layer, or comes right "
+                f"after an Input; here it would get {x}."
+            )
+        return self._columns[x]
+
+    def input(self, name: str, x: str) -> str:
+        """The columns of a named input, of ``x``, which is the data."""
+        columns = self.columns(x, f"Input({name!r})")
+        if name not in self.inputs:
+            known = ", ".join(map(repr, self.inputs))
+            what = f"has the inputs {known}" if known else "is one table without names"
+            raise NetworkError(
+                f"Input({name!r}) takes an input of this name, but x {what}; give x as a dict "
+                f"{{name: array}} that has {name!r}."
+            )
+        self.taken.add(name)
+        start, stop = self.inputs[name]
+        if columns == (start, stop):
+            return x
+        if columns in self.inputs.values():
+            raise NetworkError(f"Input({name!r}) comes first in its branch, not after an Input.")
+        found = self.call(take_features, x, start=start, stop=stop)
+        self._columns[found] = (start, stop)
+        return found
+
+    def codes(self, x: str, categories: int, asked_by: str) -> None:
+        """Columns ``x`` of the data are to be whole numbers 0 to ``categories - 1``."""
+        columns = self.columns(x, asked_by)
+        self._codes[columns] = min(categories, self._codes.get(columns, categories))
+
+    def flatten(self, x: str, asked_by: str) -> None:
+        """Rows of ``x``, columns of the data, may be given in any shape."""
+        self._flattened.add(self.columns(x, asked_by))
+
+    def reshape(self, x: str, shape: tuple[int, ...]) -> None:
+        """``x``, which is to be the output of the network, has rows of this shape."""
+        if self._reshaped is not None:
+            raise NetworkError("Reshape is the last layer of a network; there is another.")
+        self._reshaped = (x, shape)
+
+    def end(self, z: str) -> None:
+        """``z`` is the output of the last layer; check what layers asked for."""
+        unused = [repr(name) for name in self.inputs if name not in self.taken]
+        if unused:
+            raise NetworkError(
+                f"no layer takes the input{'s' * (len(unused) > 1)} {', '.join(unused)} of x; a "
+                f"branch that takes one begins with Input({unused[0]})."
+            )
+        if self._reshaped is not None and self._reshaped[0] != z:
+            raise NetworkError(
+                f"Reshape({self._reshaped[1]}) is the last layer of a network, as layers pass on "
+                f"rows of features; here others come after it."
+            )
 
     # -- calls ---------------------------------------------------------------------------
 
@@ -228,4 +304,7 @@ class PlanBuilder:
             dict(self._carry),
             dict(self.outputs),
             dict(self.gradients),
+            dict(self._codes),
+            frozenset(self._flattened),
+            self._reshaped[1] if self._reshaped else None,
         )

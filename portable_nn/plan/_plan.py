@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from portable_nn.kernels import Call
@@ -11,6 +11,8 @@ from portable_nn.plan._buffers import Buffer, Kind
 from portable_nn.plan._table import table
 
 SECTIONS = ("gradient", "update")
+Columns = tuple[int, int]
+"""Of the table ``x``: from the first, up to, not with, the second."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,12 @@ class Plan:
         By role: ``"loss"``, ``"output"``.
     gradients
         ``{parameter: its gradient}``.
+    codes
+        ``{(start, stop): categories}``: columns of ``x`` that hold whole numbers from 0 on.
+    flattened
+        Columns ``(start, stop)`` of ``x`` whose rows may be given in any shape.
+    row_shape
+        Of a row of ``y`` and of the outputs, if it is not ``(outputs,)``.
     """
 
     mode: str
@@ -40,6 +48,9 @@ class Plan:
     carry: Mapping[str, Mapping[str, str]]
     outputs: Mapping[str, str]
     gradients: Mapping[str, str]
+    codes: Mapping[Columns, int] = field(default_factory=dict)
+    flattened: frozenset[Columns] = frozenset()
+    row_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         _ = self.kept  # now: torch.compile cannot trace the lock of a cached_property

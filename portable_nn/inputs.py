@@ -1,0 +1,152 @@
+"""The door for ``x``: one table, rows of any shape, or several inputs by name.
+
+Host side. Behind it there is one table (n, features), with the inputs side by side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from portable_nn import checks
+from portable_nn.arrays import brief, numeric
+from portable_nn.errors import DataError, ShapeError
+from portable_nn.plan import Plan
+
+if TYPE_CHECKING:
+    from portable_nn.typing import HostArray
+
+Features = int | Mapping[str, int]
+"""Columns of the table, or of each named input in the order in which they stand in it."""
+
+
+def check_features(features: Any) -> Features:
+    """A whole number, 1 or more, or one by name."""
+    if not isinstance(features, Mapping):
+        return checks.count(features, "features")
+    _check_names(features, "features")
+    return {name: checks.count(width, f"features[{name!r}]") for name, width in features.items()}
+
+
+def total(features: Features) -> int:
+    """Columns of the table."""
+    return sum(features.values()) if isinstance(features, Mapping) else features
+
+
+@dataclass(frozen=True)
+class Block:
+    """One input: what errors call it, its columns ``start`` to ``stop``, its shape as given."""
+
+    name: str
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """``x`` as it was read: the table (n, features), and which inputs it is made of.
+
+    ``codes`` (features,) marks columns that are no quantities: named inputs of whole numbers.
+    """
+
+    table: HostArray
+    features: Features
+    blocks: tuple[Block, ...]
+    codes: HostArray
+
+    def check(self, plan: Plan, features: Features) -> None:
+        """Compare with what the plan takes, of a network with these features."""
+        widths = features.values() if isinstance(features, Mapping) else [features]
+        start = 0
+        for block, width in zip(self.blocks, widths, strict=True):
+            if (start, start + width) not in plan.flattened:
+                checks.two_axes(block.shape, block.name, ", or begin with the layer Flatten()")
+            checks.width(block.shape, width, block.name)
+            start += width
+        for (start, stop), categories in plan.codes.items():
+            self._check_codes(start, stop, categories)
+            self.codes[start:stop] = True
+
+    def _check_codes(self, start: int, stop: int, categories: int) -> None:
+        codes = self.table[:, start:stop]
+        wrong = (codes < 0) | (codes >= categories) | (codes != np.rint(codes))
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0].tolist()
+            block = next(block for block in self.blocks if start + column < block.stop)
+            raise DataError(
+                f"{block.name}[{row}, {start + column - block.start}] is {codes[row, column]}; "
+                f"Embedding takes whole numbers there, 0 to {categories - 1}."
+            )
+
+
+def read_inputs(x: Any, features: Features | None = None, name: str = "x") -> Given:
+    """``x`` as a table of finite numbers; a copy.
+
+    Its inputs are in the order of ``features``, if these are known.
+    """
+    names: list[str] | None = None
+    if isinstance(x, Mapping):
+        names = _names(x, features, name)
+    elif isinstance(features, Mapping):
+        raise DataError(
+            f"the network takes inputs by name, {_wanted(features)}; got {name} "
+            f"({type(x).__name__}) without names."
+        )
+    parts = [(name, x)] if names is None else [(f"{name}[{key!r}]", x[key]) for key in names]
+    blocks: list[Block] = []
+    tables: list[HostArray] = []
+    for label, part in parts:
+        host = checks.array(part, label)
+        if host.ndim < 2 and (names is None or host.ndim == 0):
+            checks.two_axes(host.shape, label)
+        host = numeric(checks.not_empty(host, label), label, part)
+        shape = host.shape if host.ndim > 1 else (len(host), 1)
+        tables.append(host.reshape(len(host), -1))
+        start = blocks[-1].stop if blocks else 0
+        blocks.append(Block(label, start, start + math.prod(shape[1:]), shape))
+    if len({len(table) for table in tables}) > 1:
+        counts = ", ".join(f"{block.name} {block.shape[0]}" for block in blocks)
+        raise ShapeError(f"inputs have as many rows as each other; got {counts}.")
+    widths = [block.stop - block.start for block in blocks]
+    whole = [names is not None and table.dtype.kind in "iu" for table in tables]
+    return Given(
+        tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1),
+        widths[0] if names is None else dict(zip(names, widths, strict=True)),
+        tuple(blocks),
+        np.repeat(whole, widths),
+    )
+
+
+def _names(x: Mapping[str, Any], features: Features | None, name: str) -> list[str]:
+    """The names of the inputs, in the order in which they are to stand."""
+    _check_names(x, name)
+    if features is None:
+        return list(x)
+    if not isinstance(features, Mapping):
+        raise DataError(
+            f"the network takes one table (n, {features}); got {name} with inputs by name: "
+            f"{', '.join(x)}."
+        )
+    missing, unknown = [k for k in features if k not in x], [k for k in x if k not in features]
+    if missing or unknown:
+        said = [
+            f"{what} {', '.join(map(repr, keys))}"
+            for what, keys in {"lacks": missing, "has the unknown": unknown}.items()
+            if keys
+        ]
+        raise DataError(f"the network takes {_wanted(features)}; {name} {' and '.join(said)}.")
+    return list(features)
+
+
+def _wanted(features: Mapping[str, int]) -> str:
+    return "{" + ", ".join(f"{name!r}: (n, {width})" for name, width in features.items()) + "}"
+
+
+def _check_names(given: Mapping[Any, Any], name: str) -> None:
+    if not given or not all(isinstance(key, str) for key in given):
+        raise DataError(f"{name} has an input under each name, which is text; got {brief(given)}.")

@@ -1,0 +1,73 @@
+"""Layers that stand where data come in or results go out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from portable_nn.errors import NetworkError
+from portable_nn.plan import PlanBuilder
+
+
+@dataclass(frozen=True)
+class Input:
+    """One of several named inputs, first in a branch: its columns and no others.
+
+    ``x`` is then ``{name: array}``, and a network takes every input of it::
+
+        Network([
+            Concatenate([
+                [Input("numbers"), Dense(32)],
+                [Input("city"), Embedding(50, 8)],
+            ]),
+            ReLU(), Dense(1),
+        ])
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise NetworkError(f"Input takes the name of an input; got {self.name!r:.60}.")
+
+    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
+        return builder.input(self.name, x)
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """Rows of any shape, such as images, as rows of features: first, or right after an Input.
+
+    Nothing is computed: ``x`` (n, any, shape) is made flat in C order when it is given, its last
+    axis fastest, as PyTorch and Keras do. Without it, ``x`` has to be a table.
+    """
+
+    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
+        builder.flatten(x, "Flatten()")
+        return x
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """Outputs of this shape, as last layer: ``y`` is (n, ...) of it, and so are predictions.
+
+    Nothing is computed; its sizes multiply to the number of outputs. In Keras and PyTorch
+    (``Unflatten``) it may stand anywhere; here layers pass on rows of features only.
+    """
+
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        given = self.shape if isinstance(self.shape, tuple | list) else (0,)
+        if not given or not all(type(size) is int and size >= 1 for size in given):
+            raise NetworkError(f"Reshape takes sizes, such as (28, 28); got {self.shape!r:.60}.")
+        object.__setattr__(self, "shape", tuple(given))
+
+    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
+        if math.prod(self.shape) != builder.features(x):
+            raise NetworkError(
+                f"Reshape({self.shape}) takes {math.prod(self.shape)} outputs; there are "
+                f"{builder.features(x)} before it."
+            )
+        builder.reshape(x, self.shape)
+        return x
