@@ -9,8 +9,10 @@ function is asked at the beginning of an epoch for all its batches.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
 
@@ -174,3 +176,221 @@ class Warmup:
         if epoch >= self.epochs:
             return rate_at(self.then, epoch)
         return rate_at(self.then, self.epochs) * (0.01 + 0.99 * epoch / self.epochs)
+
+
+def _values(owner: object, *names: str) -> None:
+    """Check that fields are values that a schedule may give: finite numbers, 0 or more."""
+    for name in names:
+        value = getattr(owner, name)
+        if not 0.0 <= real(value) < math.inf:
+            raise NetworkError(
+                f"{type(owner).__name__} takes a finite number, 0 or more, as {name}; "
+                f"got {value!r:.60}."
+            )
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    """Half a cosine from ``start`` (``done`` 0) to ``end`` (``done`` 1)."""
+    return end + (start - end) * (1.0 + math.cos(math.pi * done)) / 2.0
+
+
+@dataclass(frozen=True)
+class PolynomialDecay:
+    """From ``rate`` at the start to ``final`` after ``epochs``, then flat.
+
+    ``final + (rate - final) * (1 - epoch / epochs)^power``, anew for every update; a straight line
+    with the power 1. It may rise, and either end may be 0: ``PolynomialDecay(0.5, 10, 0.99)``.
+    Keras and optax do the same, counted in updates; PyTorch's ``PolynomialLR`` ends at 0.
+    """
+
+    rate: float
+    epochs: float
+    final: float = 0.0
+    power: float = 1.0
+
+    def __post_init__(self) -> None:
+        _values(self, "rate", "final")
+        positive(self, "epochs")
+        positive(self, "power")
+
+    def __call__(self, epoch: float) -> float:
+        left = 1.0 - min(epoch / self.epochs, 1.0)
+        return float(self.final + (self.rate - self.final) * left**self.power)
+
+
+@dataclass(frozen=True)
+class InverseScaling:
+    """``rate / (1 + epoch / every)^power``, anew for every update.
+
+    With the power 1 it is a half after ``every`` epochs, and a third after twice as many. If the
+    power is above 1/2 and at most 1, the sum of its rates is infinite and that of their squares is
+    not: Robbins and Monro 1951.
+    Keras's ``InverseTimeDecay`` has the power 1, and ``decay_steps / decay_rate`` updates in place
+    of ``every``. scikit-learn's ``invscaling`` counts rows, and changes between epochs only:
+    ``every=1 / rows`` has its values at whole epochs, after a first one in which it falls by the
+    root of ``rows``.
+    """
+
+    rate: float
+    power: float = 0.5
+    every: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "power", "every"):
+            positive(self, name)
+
+    def __call__(self, epoch: float) -> float:
+        return float(self.rate / (1.0 + epoch / self.every) ** self.power)
+
+
+@dataclass(frozen=True)
+class CosineRestarts:
+    """Half a cosine from ``rate`` down to ``final`` in ``epochs``, again and again.
+
+    Each period is ``period_factor`` times as long as the one before, and begins at
+    ``rate_factor`` times its distance from ``final``. SGDR doubles the periods and keeps the rate.
+    Source: Loshchilov and Hutter 2017, eq. 5. PyTorch's ``CosineAnnealingWarmRestarts`` has whole
+    factors of the period (``T_mult``) and none of the rate; Keras's ``CosineDecayRestarts`` has
+    both (``t_mul``, 2 unless told otherwise, and ``m_mul``); its ``alpha`` is ``final / rate``.
+    """
+
+    rate: float
+    epochs: float
+    final: float = 0.0
+    period_factor: float = 1.0
+    rate_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        _values(self, "rate", "final")
+        for name in ("epochs", "period_factor", "rate_factor"):
+            positive(self, name)
+        if self.period_factor < 1.0:
+            raise NetworkError(
+                f"CosineRestarts takes a number from 1 on as period_factor, as periods that "
+                f"shrink come to an end; got {self.period_factor!r}."
+            )
+
+    def __call__(self, epoch: float) -> float:
+        period, length = 0, self.epochs
+        if self.period_factor == 1.0:
+            period = math.floor(epoch / length)
+            epoch -= period * length
+        while epoch >= length:
+            period, epoch, length = period + 1, epoch - length, length * self.period_factor
+        peak = self.final + (self.rate - self.final) * self.rate_factor**period
+        return _cosine(peak, self.final, epoch / length)
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Half a cosine up to ``rate``, and half a cosine down to almost nothing after ``epochs``.
+
+    It starts at ``rate / divide``, is at ``rate`` after the share ``warmup`` of the epochs, ends at
+    ``rate / divide / final_divide``, and stays there. For a momentum, which goes the other way,
+    from 0.95 over 0.85 to 0.95: ``OneCycle(0.85, epochs, divide=0.85 / 0.95, final_divide=1.0)``.
+    Source: Smith and Topin 2019, with the cosines of fastai. PyTorch's ``OneCycleLR`` has the same
+    defaults (``pct_start``, ``div_factor``, ``final_div_factor``), counts updates, the last of
+    which is at the end, and may go down in two parts (``three_phase``).
+    """
+
+    rate: float
+    epochs: float
+    warmup: float = 0.3
+    divide: float = 25.0
+    final_divide: float = 1e4
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "epochs", "divide", "final_divide"):
+            positive(self, name)
+        positive(self, "warmup", below=1.0)
+
+    def __call__(self, epoch: float) -> float:
+        start, top = self.rate / self.divide, self.warmup * self.epochs
+        if epoch < top:
+            return _cosine(start, self.rate, epoch / top)
+        done = min((epoch - top) / (self.epochs - top), 1.0)
+        return _cosine(self.rate, start / self.final_divide, done)
+
+
+def _pair_up(owner: object, values: str, ends: str) -> None:
+    """Make two fields tuples, and check that ``values`` has one entry more than ``ends``."""
+    for name in (values, ends):
+        given = getattr(owner, name)
+        if not isinstance(given, Sequence) or isinstance(given, str):
+            raise NetworkError(f"{type(owner).__name__} takes a list as {name}; got {given!r:.60}.")
+        object.__setattr__(owner, name, tuple(given))
+    counts = len(getattr(owner, values)), len(getattr(owner, ends))
+    if counts[0] != counts[1] + 1:
+        raise NetworkError(
+            f"{type(owner).__name__} takes one more of {values} than of {ends}, as the last goes "
+            f"on for ever; got {counts[0]} and {counts[1]}."
+        )
+
+
+@dataclass(frozen=True)
+class PiecewiseConstant:
+    """The first of ``rates`` up to the first of ``boundaries``, then the second, and so on.
+
+    ``boundaries`` are epochs, from each of which on the later rate holds:
+    ``PiecewiseConstant([0.1, 0.01, 0.001], [30, 60])``.
+    PyTorch's ``MultiStepLR`` multiplies by one factor at each of its ``milestones``; Keras's
+    ``PiecewiseConstantDecay`` keeps the earlier rate for the update at a boundary.
+    """
+
+    rates: Sequence[float]
+    boundaries: Sequence[float]
+
+    def __post_init__(self) -> None:
+        _pair_up(self, "rates", "boundaries")
+        for rate in self.rates:
+            if not 0.0 <= real(rate) < math.inf:
+                raise NetworkError(
+                    f"PiecewiseConstant takes finite numbers, 0 or more, as rates; "
+                    f"got {rate!r:.60} (for other schedules: Chain)."
+                )
+        for before, after in pairwise([0.0, *self.boundaries, math.inf]):
+            if not real(before) < real(after):
+                raise NetworkError(
+                    f"PiecewiseConstant takes rising numbers above 0 as boundaries; "
+                    f"got {self.boundaries!r:.60}."
+                )
+
+    def __call__(self, epoch: float) -> float:
+        return float(self.rates[bisect_right(self.boundaries, epoch)])
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One schedule after another, each counted from its own beginning.
+
+    Each of ``schedules`` lasts as many epochs as its entry in ``lengths``; the last goes on for
+    ever, and has none: ``Chain([ConstantRate(0.1), CosineDecay(0.1, 20)], [10])``. A number does
+    for a constant one. ``Warmup`` counts what follows it from the start of the training instead.
+    optax's ``join_schedules`` counts alike, but is told where each begins; PyTorch's
+    ``SequentialLR`` too (``milestones``).
+    """
+
+    schedules: Sequence[Rate]
+    lengths: Sequence[float]
+
+    def __post_init__(self) -> None:
+        _pair_up(self, "schedules", "lengths")
+        for schedule in self.schedules:
+            fixed = not callable(schedule) or isinstance(schedule, type)
+            if fixed and not 0.0 <= real(schedule) < math.inf:
+                raise NetworkError(
+                    f"Chain takes schedules such as CosineDecay(0.1, epochs=30), and numbers, 0 or "
+                    f"more, as schedules; got {schedule!r:.60}."
+                )
+        for length in self.lengths:
+            if not 0.0 < real(length) < math.inf:
+                raise NetworkError(
+                    f"Chain takes numbers of epochs above 0 as lengths; got {length!r:.60}."
+                )
+
+    def __call__(self, epoch: float) -> float:
+        for schedule, length in zip(self.schedules, self.lengths, strict=False):
+            if epoch < length:
+                return rate_at(schedule, epoch)
+            epoch -= length
+        return rate_at(self.schedules[-1], epoch)

@@ -5,7 +5,21 @@ import math
 import numpy as np
 import pytest
 
-from portable_nn import SGD, Adam, Dense, Network, NetworkError, RMSProp, Tanh
+from portable_nn import (
+    SGD,
+    Adam,
+    Chain,
+    CosineRestarts,
+    Dense,
+    InverseScaling,
+    Network,
+    NetworkError,
+    OneCycle,
+    PiecewiseConstant,
+    PolynomialDecay,
+    RMSProp,
+    Tanh,
+)
 from portable_nn.kernels import elementwise
 from portable_nn.optimizers import check_hyperparameters
 from portable_nn.schedules import (
@@ -51,6 +65,45 @@ VALUES = {
         {0: 0.4, 2: 0.2 + 0.2 * ROOT, 4: 0.2, 6: 0.2 - 0.2 * ROOT, 8: 0.0, 8.1: 0.0, 99: 0.0},
     ),
     "cosine, final": (CosineDecay(0.5, 3.0, final=0.1), {0: 0.5, 1: 0.4, 1.5: 0.3, 3: 0.1, 9: 0.1}),
+    "line": (PolynomialDecay(0.4, 4), {0: 0.4, 1: 0.3, 3.5: 0.05, 4: 0.0, 9: 0.0}),
+    "line, rising": (PolynomialDecay(0.0, 2, 0.9), {0: 0.0, 0.5: 0.225, 2: 0.9, 3: 0.9}),
+    "square": (PolynomialDecay(0.5, 4, 0.1, 2.0), {0: 0.5, 1: 0.325, 2: 0.2, 3: 0.125, 4: 0.1}),
+    "inverse root": (InverseScaling(0.4), {0: 0.4, 3: 0.2, 15: 0.1, 1.25: 0.8 / 3}),
+    "inverse": (InverseScaling(0.4, 1.0, every=5), {0: 0.4, 2.5: 0.8 / 3, 5: 0.2, 15: 0.1}),
+    "restarts": (
+        CosineRestarts(0.4, 4),
+        {0: 0.4, 1: 0.2 + 0.2 * ROOT, 2: 0.2, 4: 0.4, 6: 0.2, 4001: 0.2 + 0.2 * ROOT},
+    ),
+    "longer restarts": (
+        CosineRestarts(0.5, 2, final=0.1, period_factor=2.0),
+        {0: 0.5, 1: 0.3, 2: 0.5, 4: 0.3, 6: 0.5, 10: 0.3, 14: 0.5, 22: 0.3},
+    ),
+    "lower restarts": (
+        CosineRestarts(0.5, 0.5, final=0.1, rate_factor=0.5),
+        {0: 0.5, 0.25: 0.3, 0.5: 0.3, 0.75: 0.2, 1: 0.2, 1.25: 0.15},
+    ),
+    "one cycle": (
+        OneCycle(1.0, 10, warmup=0.4, divide=5.0, final_divide=10.0),
+        {0: 0.2, 2: 0.6, 4: 1.0, 7: 0.51, 10: 0.02, 11: 0.02},
+    ),
+    "one cycle of a momentum": (
+        OneCycle(0.85, 20, divide=0.85 / 0.95, final_divide=1.0),
+        {0: 0.95, 3: 0.9, 6: 0.85, 13: 0.9, 20: 0.95, 30: 0.95},
+    ),
+    "pieces": (
+        PiecewiseConstant([0.4, 0.0, 0.1], [1.5, 3]),
+        {0: 0.4, 1.4: 0.4, 1.5: 0.0, 2.9: 0.0, 3: 0.1, 99: 0.1},
+    ),
+    "one piece": (PiecewiseConstant((1,), ()), {0: 1.0, 7: 1.0}),
+    "chain": (
+        Chain([0.3, CosineDecay(0.4, 8), lambda epoch: epoch], [2, 4.5]),
+        {0: 0.3, 1.9: 0.3, 2: 0.4, 4: 0.2 + 0.2 * ROOT, 6: 0.2, 6.5: 0.0, 7: 0.5, 9.5: 3.0},
+    ),
+    "chain in a chain": (
+        Chain([Chain([0.1, StepDecay(0.4, 1)], [1]), 0.2], [2.5]),
+        {0: 0.1, 1: 0.4, 2: 0.04, 2.5: 0.2},
+    ),
+    "warm-up, restarts": (Warmup(1, CosineRestarts(0.4, 2)), {1: 0.2, 2: 0.4}),
     "warm-up": (Warmup(4, 0.8), {0: 0.008, 1: 0.206, 2: 0.404, 3.5: 0.701, 4: 0.8, 9: 0.8}),
     "warm-up, half an epoch": (Warmup(0.5, 1.0), {0: 0.01, 0.25: 0.505, 0.5: 1.0}),
     "warm-up, cosine": (
@@ -77,7 +130,18 @@ def test_the_annealing_of_the_tutorials():
         learning_rate = learning_rate * 0.95
 
 
-@pytest.mark.parametrize("schedule", [CosineDecay(0.3, 10), Warmup(10, 0.3)])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        CosineDecay(0.3, 10),
+        Warmup(10, 0.3),
+        PolynomialDecay(0.02, 10, final=0.001, power=0.9),
+        PolynomialDecay(0.01, 10, final=0.3),
+        InverseScaling(0.01),
+        CosineRestarts(0.3, 10.1),
+        OneCycle(0.3, 10 / 0.3 + 1e-9),
+    ],
+)
 def test_a_smooth_schedule_changes_with_every_update(schedule):
     rates = [schedule(k / 100) for k in range(1001)]
     moves = np.diff(rates)
@@ -112,6 +176,75 @@ def test_what_a_schedule_does_not_take(make, words):
         make()
 
 
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: PolynomialDecay(-0.1, 3), "a finite number, 0 or more, as rate; got -0.1"),
+        (lambda: PolynomialDecay(0.1, 0), "PolynomialDecay takes a number above 0 as epochs"),
+        (lambda: PolynomialDecay(0.1, 3, math.inf), "a finite number, 0 or more, as final; got i"),
+        (lambda: PolynomialDecay(0.1, 3, power=0), "a number above 0 as power; got 0"),
+        (lambda: InverseScaling(0), "InverseScaling takes a number above 0 as rate; got 0"),
+        (lambda: InverseScaling(1, -0.5), "InverseScaling takes a number above 0 as power"),
+        (lambda: InverseScaling(1, every=0), "a number above 0 as every; got 0"),
+        (lambda: CosineRestarts(math.nan, 3), "a finite number, 0 or more, as rate; got nan"),
+        (lambda: CosineRestarts(0.1, True), "a number above 0 as epochs; got True"),
+        (lambda: CosineRestarts(0.1, 3, None), "0 or more, as final; got None"),
+        (lambda: CosineRestarts(0.1, 3, 0, 0.5), "from 1 on as period_factor, .* got 0.5"),
+        (lambda: CosineRestarts(0.1, 3, 0, 2, 0), "a number above 0 as rate_factor; got 0"),
+        (lambda: OneCycle(0.0, 10), "OneCycle takes a number above 0 as rate; got 0"),
+        (lambda: OneCycle(0.1, 10, 1.0), r"a number between 0 and 1\.0 as warmup; got 1"),
+        (lambda: OneCycle(0.1, 10, divide=0), "a number above 0 as divide; got 0"),
+        (lambda: OneCycle(0.1, 10, final_divide=-1), "a number above 0 as final_divide; got -1"),
+        (lambda: PiecewiseConstant(0.1, [3]), "PiecewiseConstant takes a list as rates; got 0.1"),
+        (lambda: PiecewiseConstant([0.1], 3), "a list as boundaries; got 3"),
+        (lambda: PiecewiseConstant([0.1], [3]), "one more of rates than of boundaries, .* 1 and 1"),
+        (lambda: PiecewiseConstant([0.1, -1], [3]), "0 or more, as rates; got -1 .*Chain"),
+        (
+            lambda: PiecewiseConstant([0.1, CosineDecay(0.1, 3)], [3]),
+            "as rates; got CosineDecay.*Chain",
+        ),
+        (lambda: PiecewiseConstant([1, 2, 3], [3, 2]), r"rising numbers above 0 .* got \(3, 2\)"),
+        (lambda: PiecewiseConstant([1, 2, 3], [2, 2]), r"rising numbers above 0 .* got \(2, 2\)"),
+        (lambda: PiecewiseConstant([1, 2], [0]), r"rising numbers above 0 .* got \(0,\)"),
+        (lambda: PiecewiseConstant([1, 2], [math.nan]), "rising numbers above 0 .* got .nan"),
+        (lambda: PiecewiseConstant([1, 2], ["3"]), r"rising numbers above 0 .* got \('3',\)"),
+        (lambda: Chain("ab", [1]), "Chain takes a list as schedules; got 'ab'"),
+        (lambda: Chain([0.1], [1]), "one more of schedules than of lengths, .* got 1 and 1"),
+        (lambda: Chain([], []), "one more of schedules than of lengths, .* got 0 and 0"),
+        (lambda: Chain([0.1, CosineDecay], [1]), "0 or more, as schedules; got <class"),
+        (lambda: Chain([0.1, -0.1], [1]), "0 or more, as schedules; got -0.1"),
+        (lambda: Chain([0.1, 0.2], [0]), "numbers of epochs above 0 as lengths; got 0"),
+        (lambda: Chain([0.1, 0.2], [math.inf]), "epochs above 0 as lengths; got inf"),
+    ],
+)
+def test_what_these_do_not_take_either(make, words):
+    with pytest.raises(NetworkError, match=words):
+        make()
+
+
+def test_a_list_given_is_a_tuple_kept():
+    rates = [0.1, 0.2]
+    schedule, chain = PiecewiseConstant(rates, [3]), Chain(rates, [3])
+    rates[0] = 9.0
+    assert schedule(0.0) == chain(0.0) == 0.1
+    assert schedule == PiecewiseConstant((0.1, 0.2), (3,))
+    assert hash(chain) == hash(Chain((0.1, 0.2), (3,)))
+
+
+def test_pieces_are_a_chain_of_numbers():
+    pieces, chain = PiecewiseConstant([0.4, 0.2, 0.1], [1, 3.5]), Chain([0.4, 0.2, 0.1], [1, 2.5])
+    for k in range(500):
+        assert pieces(k / 100) == chain(k / 100)
+
+
+def test_one_cycle_is_smooth_where_it_turns_and_where_it_ends():
+    for schedule, turn in [(OneCycle(0.3, 10), 3.0), (OneCycle(0.3, 7, 0.9), 6.3)]:
+        for place in (0.0, turn, schedule.epochs):
+            near = [schedule(abs(place + move)) for move in (-1e-5, 0.0, 1e-5)]
+            # A cosine is flat there: it moves by the square of the distance.
+            assert np.ptp(near) < 1e-8
+
+
 NO_RATES = [math.nan, math.inf, -0.1, None, "0.1", True, np.ones(1)]
 
 
@@ -126,6 +259,94 @@ def test_a_function_that_gives_a_rate(value):
     found = rate_at(lambda epoch: value, 2.5)
     assert type(found) is float
     assert found == value
+
+
+# -- as others have them -------------------------------------------------------------------
+
+
+def steps_of_torch(make, count, **options):
+    """The rates of a schedule of torch, before each of ``count`` updates."""
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.4, **options)
+    schedule = make(torch.optim.lr_scheduler, optimizer)
+    found = []
+    for _ in range(count):
+        found.append(dict(optimizer.param_groups[0]))
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+TORCH = {
+    "polynomial": (
+        PolynomialDecay(0.4, 12, power=1.5),
+        lambda ways, by: ways.PolynomialLR(by, total_iters=12, power=1.5),
+    ),
+    "restarts": (
+        CosineRestarts(0.4, 5, final=0.01),
+        lambda ways, by: ways.CosineAnnealingWarmRestarts(by, 5, eta_min=0.01),
+    ),
+    "longer restarts": (
+        CosineRestarts(0.4, 3, period_factor=2),
+        lambda ways, by: ways.CosineAnnealingWarmRestarts(by, 3, T_mult=2),
+    ),
+    "pieces": (
+        PiecewiseConstant([0.4, 0.04, 0.004], [3, 10]),
+        lambda ways, by: ways.MultiStepLR(by, [3, 10], gamma=0.1),
+    ),
+    "chain": (
+        Chain([0.04, ExponentialDecay(0.4, 0.9), CosineDecay(0.4, 9)], [4, 5]),
+        lambda ways, by: ways.SequentialLR(
+            by,
+            [
+                ways.ConstantLR(by, factor=0.1, total_iters=100),
+                ways.ExponentialLR(by, 0.9),
+                ways.CosineAnnealingLR(by, 9),
+            ],
+            milestones=[4, 9],
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("schedule", "make"), TORCH.values(), ids=list(TORCH))
+def test_rates_are_those_of_torch(schedule, make):
+    found = [group["lr"] for group in steps_of_torch(make, 18)]
+    # torch multiplies from step to step, with some roundings at each, of numbers up to 0.4.
+    wanted = [schedule(float(epoch)) for epoch in range(18)]
+    np.testing.assert_allclose(wanted, found, rtol=1e-12, atol=1e-15)
+
+
+def test_one_cycle_is_that_of_torch():
+    """Which reaches its end with the last update: it has one update less to go."""
+    count, share = 40, 0.3
+    groups = steps_of_torch(
+        lambda ways, by: ways.OneCycleLR(
+            by, 0.8, total_steps=count + 1, pct_start=share, base_momentum=0.8, max_momentum=0.9
+        ),
+        count,
+        momentum=0.9,
+    )
+    warmup = (share * (count + 1) - 1.0) / count
+    rate = OneCycle(0.8, count, warmup)
+    momentum = OneCycle(0.8, count, warmup, divide=0.8 / 0.9, final_divide=1.0)
+    for epoch, group in enumerate(groups):
+        # Some roundings of numbers up to 0.8.
+        assert rate(epoch) == pytest.approx(group["lr"], rel=1e-12, abs=1e-15)
+        assert momentum(epoch) == pytest.approx(group["momentum"], rel=1e-12)
+
+
+def test_inverse_scaling_at_the_end_of_an_epoch_is_that_of_scikit_learn():
+    neural = pytest.importorskip("sklearn.neural_network")
+    options = {"solver": "sgd", "learning_rate": "invscaling", "power_t": 0.3, "batch_size": 8}
+    for epochs in (1, 3):
+        other = neural.MLPRegressor(
+            hidden_layer_sizes=(2,), learning_rate_init=0.1, max_iter=epochs, **options
+        )
+        with pytest.warns(match="Maximum iterations"):
+            other.fit(X, NUMBERS)
+        found = InverseScaling(0.1, 0.3, every=1 / 24)(float(epochs))
+        assert other._optimizer.learning_rate == pytest.approx(found, rel=1e-14)
 
 
 # -- optimizers take them ------------------------------------------------------------------
