@@ -38,6 +38,7 @@ from portable_nn.losses import (
 )
 from portable_nn.network import Network
 from portable_nn.optimizers import SGD, Adam, RMSProp
+from portable_nn.plateau import ReduceOnPlateau
 from portable_nn.runner import Reference
 from portable_nn.saved import load
 from portable_nn.schedules import (
@@ -93,6 +94,7 @@ __all__ = [
     "PortableNNError",
     "RMSProp",
     "ReLU",
+    "ReduceOnPlateau",
     "Reference",
     "Reshape",
     "Residual",

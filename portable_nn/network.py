@@ -219,13 +219,13 @@ class Network:
         except BaseException:
             self._fitted, _, self.columns = before  # a mistake at the door costs nothing
             raise
-        self.history = {}
+        self.history = training.history
 
         def batches(epoch: int) -> Iterator[Batch]:
             return training.batches(x, y, epoch, sample_weight=sample_weight, shuffle=shuffle)
 
         try:
-            fit(training, batches, epochs, self.history, check, show)
+            fit(training, batches, epochs, check, show)
         except NonFiniteError:
             if before[0] is not None and not self.history:  # nothing came of it
                 self._fitted, self.history, self.columns = before

@@ -22,6 +22,7 @@ from portable_nn import (
     layers,
     losses,
     optimizers,
+    plateau,
     scaling,
     schedules,
     targets,
@@ -45,7 +46,7 @@ def _public(*modules: ModuleType) -> dict[str, Any]:
 CLASSES: dict[str, type] = {
     name: value
     for name, value in _public(
-        layers, activations, losses, optimizers, schedules, initializers, targets, scaling
+        layers, activations, losses, optimizers, schedules, plateau, initializers, targets, scaling
     ).items()
     if isinstance(value, type) and is_dataclass(value)
 }

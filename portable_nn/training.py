@@ -24,6 +24,7 @@ from portable_nn.backend import Backend, Step
 from portable_nn.errors import DataError, NetworkError, NonFiniteError, NotFittedError
 from portable_nn.optimizers import Optimizer
 from portable_nn.plan import Buffer, Draw, Plan, Schedule
+from portable_nn.plateau import following
 from portable_nn.progress import Progress
 from portable_nn.random import DRAWS, Draws
 from portable_nn.runner import trace
@@ -58,6 +59,7 @@ class Batch:
         return int(self.rows.shape[0])
 
 
+History = dict[str, list[float]]
 Opened = tuple[Plan, Session, Rows]
 Opener = Callable[[Any, Any, Any, Session | None], Opened]
 """``(x, y, sample_weight, session so far) -> plan, session, checked rows``, by the network."""
@@ -73,6 +75,9 @@ class Training:
     ----------
     updates
         Number of updates done.
+    history
+        What ``Network.history`` says of a fit, as far as it has come. In the open loop it is
+        yours to fill, for schedules that look at it: ``ReduceOnPlateau``.
     """
 
     def __init__(
@@ -84,7 +89,9 @@ class Training:
         seed: int,
     ) -> None:
         self.updates = 0
-        self._opener, self._owner, self._optimizer = opener, owner, optimizer
+        self.history: History = {}
+        self._optimizer = following(optimizer, self.history)
+        self._opener, self._owner = opener, owner
         self._batch_size, self._seed = batch_size, seed
         self._given: tuple[Any, ...] = ()
         self._opened: Opened | None = None
@@ -282,18 +289,14 @@ def _same_objects(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
     return len(before) == len(now) and all(same)
 
 
-History = dict[str, list[float]]
-
-
 def fit(
     training: Training,
     batches: Callable[[int], Iterator[Batch]],
     epochs: int,
-    history: History,
     validation: Validation | None,
     progress: Progress,
 ) -> None:
-    """Train for some epochs; appends one entry an epoch to each list of ``history``.
+    """Train for some epochs; appends one entry an epoch to each list of its history.
 
     Ctrl-C acts between two steps: the running one ends, then ``KeyboardInterrupt`` is raised,
     and the parameters are those after that step (from before its epoch, if they are no longer
@@ -324,7 +327,7 @@ def fit(
             training.session.backend.synchronize()
             entry["seconds"] = perf_counter() - began
             for name, value in entry.items():
-                history.setdefault(name, []).append(value)
+                training.history.setdefault(name, []).append(value)
             progress.epoch(epoch + 1, entry)
             if interrupted:
                 raise KeyboardInterrupt

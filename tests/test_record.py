@@ -17,6 +17,7 @@ from portable_nn import (
     layers,
     losses,
     optimizers,
+    plateau,
     scaling,
     schedules,
     targets,
@@ -75,6 +76,9 @@ EXAMPLES = [
     optimizers.Adam(schedules.Warmup(2.5, schedules.StepDecay(0.1, 3)), 0.8, 0.99, 1e-7),
     schedules.Chain((0.1, schedules.CosineDecay(0.1, 30)), (2.5,)),
     schedules.ConstantRate(0.1),
+    plateau.ReduceOnPlateau(0.1),
+    plateau.ReduceOnPlateau(0.1, 0.5, 3, 0.01, 2, 1e-3, "validation_accuracy", "max"),
+    schedules.Warmup(3, plateau.ReduceOnPlateau(0.1)),
     schedules.CosineRestarts(0.1, 5),
     schedules.CosineRestarts(0.1, 5, 0.01, 2.0, 0.5),
     schedules.InverseScaling(0.1),
@@ -134,7 +138,17 @@ def test_every_class_that_users_build_with_is_known():
 
 
 def test_no_two_classes_have_one_name():
-    modules = (activations, initializers, layers, losses, optimizers, scaling, schedules, targets)
+    modules = (
+        activations,
+        initializers,
+        layers,
+        losses,
+        optimizers,
+        plateau,
+        scaling,
+        schedules,
+        targets,
+    )
     defined = [
         name
         for module in modules

@@ -1,0 +1,132 @@
+"""Schedules that look at the training: ``ReduceOnPlateau``, and how one sees the history.
+
+Such a schedule has ``follow(history)``, which returns it bound to the history of one training: a
+function of the epoch as any other. Nothing is remembered but the history itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from numbers import Integral
+from typing import Any
+
+from portable_nn.errors import NetworkError
+from portable_nn.schedules import positive, real
+
+History = Mapping[str, Sequence[float]]
+"""Of one training, lists with one entry an epoch."""
+
+
+def following(owner: Any, history: History) -> Any:
+    """An optimizer whose schedules look at this history, if they look at one.
+
+    Whatever has ``follow`` is asked, wherever it stands in fields of dataclasses and in tuples.
+    """
+    if callable(getattr(owner, "follow", None)) and not isinstance(owner, type):
+        return owner.follow(history)
+    if type(owner) is tuple:
+        bound = tuple(following(each, history) for each in owner)
+        return bound if any(a is not b for a, b in zip(owner, bound, strict=True)) else owner
+    if not is_dataclass(owner) or isinstance(owner, type):
+        return owner
+    before = {each.name: getattr(owner, each.name) for each in fields(owner) if each.init}
+    after = {name: following(value, history) for name, value in before.items()}
+    changed = {name: value for name, value in after.items() if value is not before[name]}
+    return replace(owner, **changed) if changed else owner
+
+
+@dataclass(frozen=True)
+class ReduceOnPlateau:
+    """``rate``, times ``factor`` whenever the metric has not improved for a while.
+
+    Each epoch whose metric is not better than the best so far is a bad one: in ``mode`` "min",
+    not below ``best - threshold * |best|``, in "max" not above ``best + threshold * |best|``. The
+    bad epoch number ``patience + 1`` in a row multiplies the rate by ``factor``, down to ``least``;
+    then the count begins anew, after ``cooldown`` epochs in which none counts as bad.
+
+    Parameters
+    ----------
+    metric
+        An entry of the history; None is ``"validation_loss"``, and ``"loss"`` if there is none. In
+        the open loop, append it after each epoch: ``training.history.setdefault("loss", [])``.
+    mode
+        ``"min"`` if less is better, ``"max"`` (``"validation_accuracy"``) if more is.
+
+    It looks at the whole training, also as part of another schedule:
+    ``Warmup(5, ReduceOnPlateau(0.1))``. Its only memory is the history; before one is known it is
+    ``rate``.
+
+    PyTorch's ``ReduceLROnPlateau`` is the same with ``eps=0`` (it leaves out steps below 1e-8) for
+    metrics above 0; below 0 its threshold has the other sign. Keras's compares with
+    ``best - min_delta``, and reduces one bad epoch earlier: its ``patience`` is one more.
+    """
+
+    rate: float
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    cooldown: int = 0
+    least: float = 0.0
+    metric: str | None = None
+    mode: str = "min"
+
+    def __post_init__(self) -> None:
+        positive(self, "rate")
+        positive(self, "factor", below=1.0)
+        for name in ("patience", "cooldown"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+                raise NetworkError(
+                    f"ReduceOnPlateau takes a whole number of epochs, 0 or more, as {name}; "
+                    f"got {value!r:.60}."
+                )
+        if not 0.0 <= real(self.threshold) < math.inf:
+            raise NetworkError(
+                f"ReduceOnPlateau takes a finite number, 0 or more, as threshold; "
+                f"got {self.threshold!r:.60}."
+            )
+        if not 0.0 <= real(self.least) < self.rate:
+            raise NetworkError(
+                f"ReduceOnPlateau takes a number from 0 to below its rate as least; "
+                f"got {self.least!r:.60}."
+            )
+        if self.metric is not None and not isinstance(self.metric, str):
+            raise NetworkError(
+                f"ReduceOnPlateau takes the name of an entry of the history as metric, or None; "
+                f"got {self.metric!r:.60}."
+            )
+        if self.mode not in ("min", "max"):
+            raise NetworkError(f"ReduceOnPlateau takes mode='min' or 'max'; got {self.mode!r:.60}.")
+
+    def __call__(self, epoch: float) -> float:
+        return self.rate
+
+    def follow(self, history: History) -> Callable[[float], float]:
+        """The schedule of the training that has this history, as far as it is known when asked."""
+        return lambda epoch: self.after(self._measured(history))
+
+    def _measured(self, history: History) -> Sequence[float]:
+        known = any(len(values) for values in history.values())
+        name = self.metric or ("validation_loss" if "validation_loss" in history else "loss")
+        if known and self.metric is not None and name not in history:
+            raise NetworkError(
+                f"ReduceOnPlateau looks at {name}; the history has {', '.join(history)} (what "
+                f"begins with validation_ comes from fit(..., validation=(x, y)))."
+            )
+        return history.get(name, ())
+
+    def after(self, values: Sequence[float]) -> float:
+        """The rate after epochs in which the metric had these values."""
+        rate, best, bad, rest = float(self.rate), math.inf, 0, 0
+        for value in values:
+            loss = value if self.mode == "min" else -value
+            known = math.isfinite(best)
+            better = loss < (best * (1.0 - math.copysign(self.threshold, best)) if known else best)
+            best = loss if better else best
+            bad = 0 if better or rest else bad + 1
+            rest = max(rest - 1, 0)
+            if bad > self.patience:
+                rate, bad, rest = max(rate * self.factor, self.least), 0, self.cooldown
+        return rate
