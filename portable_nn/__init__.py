@@ -5,6 +5,7 @@ A training step is a list of named kernel calls (a plan); a backend is a way to 
 
 from portable_nn.activations import Identity, ReLU, Sigmoid, Softmax, Tanh
 from portable_nn.backend import Backend, get_backend
+from portable_nn.drivers import LBFGS
 from portable_nn.errors import (
     BackendError,
     DataError,
@@ -55,16 +56,26 @@ from portable_nn.schedules import (
     Warmup,
 )
 from portable_nn.surfaces import loss_surface
+from portable_nn.wrappers import (
+    Clipped,
+    Decayed,
+    ExponentialMovingAverage,
+    MaxNorm,
+    ParameterGroups,
+    StochasticWeightAveraging,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adam",
     "Backend",
     "BackendError",
     "BinaryCrossEntropy",
     "Chain",
+    "Clipped",
     "Concatenate",
     "Constant",
     "ConstantRate",
@@ -72,15 +83,18 @@ __all__ = [
     "CosineRestarts",
     "CrossEntropy",
     "DataError",
+    "Decayed",
     "Dense",
     "Dropout",
     "ExponentialDecay",
+    "ExponentialMovingAverage",
     "FileError",
     "Flatten",
     "HalfSquaredError",
     "Identity",
     "Input",
     "InverseScaling",
+    "MaxNorm",
     "MeanSquaredError",
     "Network",
     "NetworkError",
@@ -89,6 +103,7 @@ __all__ = [
     "NotFittedError",
     "OneCycle",
     "Orthogonal",
+    "ParameterGroups",
     "PiecewiseConstant",
     "PolynomialDecay",
     "PortableNNError",
@@ -103,6 +118,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "StepDecay",
+    "StochasticWeightAveraging",
     "Tanh",
     "TruncatedNormal",
     "Uniform",

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from portable_nn.activations import Activation, Identity
+from portable_nn.drivers import Driver
 from portable_nn.errors import NetworkError
 from portable_nn.layers import Layer, Reshape, chain
 from portable_nn.losses import Loss
 from portable_nn.optimizers import Optimizer
 from portable_nn.plan import Plan, PlanBuilder, Schedule
+from portable_nn.wrappers import transformed
 
 
 def compose(
     layers: Sequence[Layer],
     loss: Loss,
-    optimizer: Optimizer | None,
+    optimizer: Optimizer | Driver | None,
     *,
     mode: str,
     dtype: str,
@@ -40,6 +42,7 @@ def compose(
         builder.outputs["loss"] = loss.forward(builder, z)
     if optimizer is not None:
         builder.backward(builder.outputs["loss"])
+    if isinstance(optimizer, Optimizer):
         _add_updates(builder, optimizer)
     return builder.build()
 
@@ -48,7 +51,8 @@ def _add_updates(builder: PlanBuilder, optimizer: Optimizer) -> None:
     builder.section = "update"
     names = optimizer.hyperparameters(1, 0.0)
     hyper = [builder.fed(name, (), Schedule(name)) for name in names]
-    for parameter, grad in builder.gradients.items():
+    gradients = transformed(optimizer, builder, builder.gradients, hyper)
+    for parameter, grad in gradients.items():
         optimizer.update(builder, parameter, grad, hyper)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from portable_nn import checks
 from portable_nn.arrays import cast
+from portable_nn.drivers import Driver
 from portable_nn.errors import DataError, NetworkError
 from portable_nn.inputs import Features, Given, read_inputs
 from portable_nn.losses import Loss
@@ -30,7 +31,7 @@ class Fitted:
     """
 
     loss: Loss
-    optimizer: Optimizer | None
+    optimizer: Optimizer | Driver | None
     targets: Targets
     inputs: Scaling | None
     features: Features

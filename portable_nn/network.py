@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from portable_nn import checks
 from portable_nn.backend import Backend, Where, get_backend
 from portable_nn.compose import compose
+from portable_nn.drivers import Driver
 from portable_nn.errors import NetworkError, NonFiniteError, NotFittedError, ShapeError
 from portable_nn.files import write_model
 from portable_nn.fitted import Fitted, learn_inputs, learn_targets
@@ -69,14 +70,14 @@ class Network:
         self.history: History = {}
         self.columns: Columns | None = None
         self._fitted: Fitted | None = None
-        self._plans: dict[Any, tuple[Plan, Loss, Optimizer | None]] = {}
+        self._plans: dict[Any, tuple[Plan, Loss, Optimizer | Driver | None]] = {}
 
     # -- plans ---------------------------------------------------------------------------
 
     def plan(
         self,
         loss: Loss | str | None = None,
-        optimizer: Optimizer | str | None = None,
+        optimizer: Optimizer | Driver | str | None = None,
         *,
         features: Features | None = None,
         mode: str = "train",
@@ -128,9 +129,10 @@ class Network:
         y: Any,
         *,
         loss: Loss | str,
-        optimizer: Optimizer | str = "adam",
+        optimizer: Optimizer | Driver | str = "adam",
         epochs: int = 10,
         batch_size: int | None = 64,
+        micro_batch_size: int | None = None,
         validation: tuple[Any, Any] | None = None,
         sample_weight: Any = None,
         shuffle: bool = True,
@@ -155,6 +157,9 @@ class Network:
             Passes over the data.
         batch_size
             Rows an update; None takes all (batch gradient descent), 1 is per sample.
+        micro_batch_size
+            Rows at a time: the gradients of a batch are summed over such parts of it, for the
+            memory of a part and the update of the whole. None takes a batch at once.
         validation : (x, y)
             Measured after each epoch; never trained on.
         sample_weight : (n,) not negative
@@ -201,6 +206,7 @@ class Network:
             loss=loss,
             optimizer=optimizer,
             batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
             standardize=standardize,
             seed=seed,
             backend=backend,
@@ -238,8 +244,9 @@ class Network:
         self,
         *,
         loss: Loss | str,
-        optimizer: Optimizer | str = "adam",
+        optimizer: Optimizer | Driver | str = "adam",
         batch_size: int | None = 64,
+        micro_batch_size: int | None = None,
         standardize: bool = False,
         seed: int = 0,
         backend: Where = None,
@@ -256,6 +263,8 @@ class Network:
         """
         if batch_size is not None:
             batch_size = checks.count(batch_size, "batch_size")
+        if micro_batch_size is not None:
+            micro_batch_size = checks.count(micro_batch_size, "micro_batch_size")
         for name, value in {"standardize": standardize, "warm_start": warm_start}.items():
             checks.flag(value, name)
         checks.seed(seed)
@@ -288,7 +297,7 @@ class Network:
         def owner() -> Session | None:
             return self._fitted.session if self._fitted else None
 
-        return Training(opener, owner, step_by, batch_size, seed)
+        return Training(opener, owner, step_by, batch_size, micro_batch_size, seed)
 
     def _values(self, backend: Backend, plan: Plan) -> dict[str, Any]:
         """Copy the parameters and state that the plan needs to a backend."""

@@ -8,12 +8,13 @@ A learning rate is a number or a function of the epoch: see ``schedules.py``.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from portable_nn import kernels
 from portable_nn.checks import named
+from portable_nn.drivers import LBFGS, Driver
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import zeros
 from portable_nn.plan import PlanBuilder
@@ -147,28 +148,36 @@ class Adam:
         builder.assign([parameter, m, v], kernels.adam, parameter, grad, m, v, *hyper)
 
 
-OPTIMIZERS = {"adam": Adam, "rmsprop": RMSProp, "sgd": SGD}
+OPTIMIZERS: dict[str, Callable[[], Optimizer | Driver]] = {
+    "adam": Adam,
+    "lbfgs": LBFGS,
+    "rmsprop": RMSProp,
+    "sgd": SGD,
+}
 """The names accepted where an optimizer is asked for."""
 
 
-def as_optimizer(given: Optimizer | str) -> Optimizer:
+def as_optimizer(given: Optimizer | Driver | str) -> Optimizer | Driver:
     """The optimizer given, or the one a name stands for."""
-    if isinstance(given, Optimizer) and not isinstance(given, type):
+    if isinstance(given, Optimizer | Driver) and not isinstance(given, type):
         return given
-    optimizer: Optimizer = named(given, OPTIMIZERS, "optimizer")
-    return optimizer
+    return named(given, OPTIMIZERS, "optimizer")
 
 
 LIMITS = {"float32": (1e-37, 3e38), "float64": (1e-307, 1e308)}
 """The least and the largest hyper-parameter above 0 that a dtype holds."""
 
 
-def check_hyperparameters(optimizer: Optimizer, dtype: str, epochs: int, batches: int) -> None:
+def check_hyperparameters(
+    optimizer: Optimizer | Driver, dtype: str, epochs: int, batches: int
+) -> None:
     """Ask an optimizer for the numbers to come, before the first step, where they cost nothing.
 
     Of a learning rate that is a schedule at each batch of the first epoch and at the beginning
     of the others, a thousand at most.
     """
+    if isinstance(optimizer, Driver):
+        return
     least, most = LIMITS[dtype]
     for name, value in optimizer.hyperparameters(1, 0.0).items():
         if not (value == 0.0 or least <= abs(value) <= most):

@@ -18,6 +18,7 @@ import numpy as np
 
 from portable_nn import (
     activations,
+    drivers,
     initializers,
     layers,
     losses,
@@ -26,6 +27,7 @@ from portable_nn import (
     scaling,
     schedules,
     targets,
+    wrappers,
 )
 from portable_nn.errors import FileError, NetworkError
 
@@ -43,11 +45,15 @@ def _public(*modules: ModuleType) -> dict[str, Any]:
     }
 
 
+MODULES = (
+    activations, drivers, initializers, layers, losses, optimizers, plateau, scaling,
+    schedules, targets, wrappers,
+)  # fmt: skip
+"""Whose dataclasses a record holds."""
+
 CLASSES: dict[str, type] = {
     name: value
-    for name, value in _public(
-        layers, activations, losses, optimizers, schedules, plateau, initializers, targets, scaling
-    ).items()
+    for name, value in _public(*MODULES).items()
     if isinstance(value, type) and is_dataclass(value)
 }
 """Of this library: what a record calls ``class``. Others are ``own class``."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from portable_nn.backend import Backend, Where, get_backend
+from portable_nn.drivers import Driver
 from portable_nn.errors import FileError
 from portable_nn.files import read_model
 from portable_nn.fitted import Fitted
@@ -87,7 +88,7 @@ def _fits(fitted: Fitted, plan: Plan) -> bool:
     targets, inputs = fitted.targets, fitted.inputs
     return (
         isinstance(fitted.loss, Loss)
-        and isinstance(fitted.optimizer, Optimizer | None)
+        and isinstance(fitted.optimizer, Optimizer | Driver | None)
         and isinstance(targets, fitted.loss.targets)
         and targets.outputs == plan.buffers[plan.outputs["output"]].shape[-1]
         and isinstance(inputs, Scaling | None)

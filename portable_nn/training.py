@@ -12,7 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ import numpy as np
 
 from portable_nn.arrays import cast, numbers, read
 from portable_nn.backend import Backend, Step
+from portable_nn.drivers import Drive, Driver
 from portable_nn.errors import DataError, NetworkError, NonFiniteError, NotFittedError
 from portable_nn.optimizers import Optimizer
 from portable_nn.plan import Buffer, Draw, Plan, Schedule
@@ -84,15 +85,19 @@ class Training:
         self,
         opener: Opener,
         owner: Callable[[], Session | None],
-        optimizer: Optimizer,
+        optimizer: Optimizer | Driver,
         batch_size: int | None,
+        micro_batch_size: int | None,
         seed: int,
     ) -> None:
         self.updates = 0
         self.history: History = {}
-        self._optimizer = following(optimizer, self.history)
         self._opener, self._owner = opener, owner
-        self._batch_size, self._seed = batch_size, seed
+        self._optimizer = following(optimizer, self.history)
+        self._drive = Drive(optimizer) if isinstance(optimizer, Driver) else None
+        self._batch_size, self._micro_batch_size = batch_size, micro_batch_size
+        self._seed = seed
+        self._last: tuple[Batch, Array] | None = None
         self._given: tuple[Any, ...] = ()
         self._opened: Opened | None = None
         self._current: Step | None = None
@@ -160,6 +165,11 @@ class Training:
         draws = Draws(self._seed, "shuffle", step=epoch)
         order = draws.permutation(total) if shuffle else np.arange(total)
         starts = np.arange(0, total, size)
+        if self._drive is not None and len(starts) > 1:
+            raise NetworkError(
+                f"{type(self._optimizer).__name__} takes all rows at every update: say "
+                f"batch_size=None, and micro_batch_size={size} if memory is short."
+            )
         weights = np.add.reduceat(rows.weight[order], starts)
         scales = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
         begins = self._ahead = [epoch + k / len(starts) for k in range(len(starts))]
@@ -169,7 +179,33 @@ class Training:
             yield Batch(rows, indices[start:stop], scale[k], float(weights[k]), begins[k])
 
     def gradient(self, batch: Batch) -> Array:
-        """Forward, loss and backward; returns the loss () on the device."""
+        """Forward, loss and backward; returns the loss () on the device.
+
+        Of a batch that is taken in parts, loss and gradients are the sums over the parts.
+        """
+        first, *others = self._parts(batch)
+        loss = self._part(first)
+        if others:
+            totals = {name: self.read(name) for name in self.plan.gradients.values()}
+            for part in others:
+                loss = loss + self._part(part)
+                totals = {name: total + self.read(name) for name, total in totals.items()}
+            for name, total in totals.items():
+                self.write(name, total)
+        self._last = batch, loss
+        return loss
+
+    def _parts(self, batch: Batch) -> list[Batch]:
+        """A batch cut into micro-batches."""
+        if not isinstance(batch, Batch) or batch.n <= (self._micro_batch_size or batch.n):
+            return [batch]
+        size = self._micro_batch_size or batch.n
+        return [
+            replace(batch, rows=batch.rows[k : k + size], first_row=batch.first_row + k)
+            for k in range(0, batch.n, size)
+        ]
+
+    def _part(self, batch: Batch) -> Array:
         step, fed = self._begin(batch)
         step.run(fed, "gradient")
         return self.read(self.plan.outputs["loss"])
@@ -179,15 +215,37 @@ class Training:
 
         A learning rate that changes is that of the batch whose gradient was computed last.
         """
-        self._step().run(self._hyperparameters(), "update")
+        step = self._step()
+        if self._drive is None:
+            step.run(self._hyperparameters(), "update")
+        elif self._last is not None:
+            batch, loss = self._last
+            self._drive.update(self, lambda: self.gradient(batch), loss)
         self.updates += 1
 
     def step(self, batch: Batch) -> Array:
         """One whole training step; returns the loss () on the device."""
+        if self._drive is not None or len(self._parts(batch)) > 1:
+            loss = self.gradient(batch)
+            self.update()
+            return loss
         step, fed = self._begin(batch)
         step.run({**fed, **self._hyperparameters()})
         self.updates += 1
         return self.read(self.plan.outputs["loss"])
+
+    def finish(self) -> None:
+        """Put what the optimizer has averaged, if it has, in the place of the parameters."""
+        for parameter, state in self.plan.replaced.items() if self.updates else ():
+            self.write(parameter, self.read(state))
+
+    def finished(self) -> Session:
+        """The values as they would be after ``finish``, to evaluate and predict with."""
+        if not self.plan.replaced:
+            return self.session
+        state = self.session.state
+        averages = {parameter: state[name] for parameter, name in self.plan.replaced.items()}
+        return Session(self.session.backend, {**state, **averages})
 
     def read(self, name: str) -> Array:
         """A copy of a parameter, state, gradient or the loss, by its name in the plan.
@@ -271,6 +329,7 @@ class Training:
         epochs = [self._epoch, *[later for later in self._ahead if later > self._epoch]]
         self._ahead = []
         keys = list(enumerate(epochs, self.updates + 1))
+        assert isinstance(self._optimizer, Optimizer)  # a driver has none
         values = [self._optimizer.hyperparameters(*key) for key in keys]
         rows = [[row[name] for name in self._scheduled] for row in values]
         table = self.session.backend.asarray(rows, self.plan.dtype)
@@ -314,6 +373,7 @@ def fit(
                 if interrupted:
                     if _not_finite(training):
                         _restore(training, before)
+                    training.finish()
                     raise KeyboardInterrupt
             log = _fetch(training.session.backend, losses)
             if not np.isfinite(log).all():
@@ -323,14 +383,17 @@ def fit(
                 raise NonFiniteError(f"the last epoch left {name} not finite. {ADVICE} {RESTORED}")
             entry = {"loss": float(log @ weights / np.sum(weights))}
             if validation is not None:
-                entry |= validation.measure(training.session)
+                entry |= validation.measure(training.finished())
             training.session.backend.synchronize()
             entry["seconds"] = perf_counter() - began
             for name, value in entry.items():
                 training.history.setdefault(name, []).append(value)
             progress.epoch(epoch + 1, entry)
             if interrupted:
-                raise KeyboardInterrupt
+                break
+        training.finish()
+        if interrupted:
+            raise KeyboardInterrupt
 
 
 def _fetch(backend: Backend, losses: list[Array]) -> HostArray:

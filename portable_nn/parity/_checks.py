@@ -205,6 +205,11 @@ def check_optimizer(
     Its hyper-parameters have to arrive at every update as they are for that step and epoch.
     """
     loss, chosen = HalfSquaredError(), as_optimizer(optimizer)
+    if not isinstance(chosen, Optimizer):
+        raise NetworkError(
+            f"check_optimizer looks at the calls of updates, and {type(chosen).__name__} has none; "
+            f"check_training follows it."
+        )
     y = targets(loss, ROWS + 1, 3, seed)
     small = SmallNetwork([Dense(4), Tanh(), Dense(3)], loss, chosen, y, seed, steps=20)
     return _check(small, {c.kernel for c in small.plan().section("update")}, backend, dtype)

@@ -70,7 +70,8 @@ def check_training(
     """
     steps, by = checks.count(steps, "steps"), as_optimizer(optimizer)
     chosen, network = get_backend(backend), Network(layers, dtype=dtype)
-    recorder, asked = Recorder(by), None if watch is None else _steps(watch, steps)
+    recorder = Recorder(by if isinstance(by, Optimizer) else None)
+    asked = None if watch is None else _steps(watch, steps)
     agenda = Agenda(steps, asked, follow=trajectory, stop=True, progress=progress)
     wider = opened(reference)
     looked = Watched(chosen, recorder, agenda, wider)

@@ -32,6 +32,7 @@ class PlanBuilder:
         self._buffers: dict[str, Buffer] = {}
         self._calls: list[Call] = []
         self._carry: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._replaced: dict[str, str] = {}
         self._differentiable: set[str] = set()
         self._counts: Counter[str] = Counter()
         self._scopes: list[str] = []
@@ -228,6 +229,14 @@ class PlanBuilder:
             )
         self._carry[self.section][state] = value
 
+    def carried(self, state: str) -> str:
+        """What ``state`` (or a parameter) becomes at the end of the current section, so far."""
+        return self._carry[self.section][state]
+
+    def replace_at_end(self, parameter: str, state: str) -> None:
+        """When the training ends, and for each validation, ``state`` stands for ``parameter``."""
+        self._replaced[parameter] = state
+
     def assign(self, targets: Sequence[str], kernel: Kernel, *inputs: str) -> None:
         """Call a kernel whose outputs are the new values of ``targets``, in order."""
         outputs = self.emit(kernel, *inputs, names=[f"new_{name}" for name in targets])
@@ -307,4 +316,5 @@ class PlanBuilder:
             dict(self._codes),
             frozenset(self._flattened),
             self._reshaped[1] if self._reshaped else None,
+            dict(self._replaced),
         )

@@ -39,6 +39,8 @@ class Plan:
         Columns ``(start, stop)`` of ``x`` whose rows may be given in any shape.
     row_shape
         Of a row of ``y`` and of the outputs, if it is not ``(outputs,)``.
+    replaced
+        ``{parameter: state}``: what stands for a parameter when the training ends, an average.
     """
 
     mode: str
@@ -51,6 +53,7 @@ class Plan:
     codes: Mapping[Columns, int] = field(default_factory=dict)
     flattened: frozenset[Columns] = frozenset()
     row_shape: tuple[int, ...] | None = None
+    replaced: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _ = self.kept  # now: torch.compile cannot trace the lock of a cached_property

@@ -1,0 +1,103 @@
+"""What is done to gradients before an update and to parameters after it.
+
+Every hyper-parameter is a 0-d input, as in ``update.py``. None of these is differentiated.
+"""
+
+from __future__ import annotations
+
+import math
+
+from portable_nn.kernels._kernel import accurate, elementwise, kernel
+from portable_nn.typing import Array, Namespace
+
+
+@elementwise(
+    magnitude=lambda xp, grad, p, l1, l2: (xp.abs(grad) + xp.abs(p) * l2 + xp.abs(xp.sign(p)) * l1,)
+)
+def penalized(xp: Namespace, grad: Array, parameter: Array, l1: Array, l2: Array) -> Array:
+    """``g + l2 p + l1 sign(p)``: the gradient of the loss and of ``l2/2 p^2 + l1 |p|``."""
+    return grad + parameter * l2 + xp.sign(parameter) * l1
+
+
+@elementwise(magnitude=lambda xp, new, old, decay: (xp.abs(new) + xp.abs(old) * decay,))
+def decayed(xp: Namespace, new: Array, old: Array, decay: Array) -> Array:
+    """``p <- p - decay p_old``: decoupled decay, after an update of ``p_old``."""
+    return new - old * decay
+
+
+@accurate(branch=lambda xp, grad, limit: xp.abs(grad) > limit)
+def clipped(xp: Namespace, grad: Array, limit: Array) -> Array:
+    """``min(max(g, -limit), limit)``; NaN stays NaN."""
+    return xp.minimum(xp.maximum(grad, -limit), limit)
+
+
+@accurate()
+def scaled(xp: Namespace, x: Array, factor: Array) -> Array:
+    """``factor x``, for a 0-d factor."""
+    return x * factor
+
+
+def _global_norm(xp: Namespace, grads: tuple[Array, ...]) -> Array:
+    """Norm of all gradients as one vector, by the largest, so that no square overflows."""
+    largest = xp.max(xp.stack([xp.max(xp.abs(grad)) for grad in grads]))
+    size = xp.where(largest > 0.0, largest, xp.ones_like(largest))
+    squares = [xp.sum((grad / size) * (grad / size)) for grad in grads]
+    return size * xp.sqrt(xp.sum(xp.stack(squares)))
+
+
+@kernel(
+    shapes=lambda limit, *grads: ((),),
+    magnitude=lambda xp, limit, *grads: (xp.abs(_clip_factor(xp, limit, *grads)),),
+    length=lambda limit, *grads: sum(math.prod(grad) for grad in grads),
+    branch=lambda xp, limit, *grads: _global_norm(xp, grads) > limit,
+    cost=lambda limit, *grads: 4 * sum(math.prod(grad) for grad in grads),
+)
+def clip_factor(xp: Namespace, limit: Array, *grads: Array) -> Array:
+    """``min(1, limit / norm)``, norm that of all gradients as one vector.
+
+    Source: Pascanu et al. 2013, section 3.2. PyTorch adds 1e-6 to the norm.
+    """
+    return _clip_factor(xp, limit, *grads)
+
+
+def _clip_factor(xp: Namespace, limit: Array, *grads: Array) -> Array:
+    norm = _global_norm(xp, grads)
+    return limit / xp.maximum(norm, limit)
+
+
+@kernel(
+    shapes=lambda weight, limit: (weight,),
+    donates=((0, 0),),
+    magnitude=lambda xp, weight, limit: (xp.abs(weight),),
+    length=lambda weight, limit: weight[-2],
+    branch=lambda xp, weight, limit: _column_norms(xp, weight) > limit,
+    cost=lambda weight, limit: 3 * math.prod(weight),
+)
+def max_norm(xp: Namespace, weight: Array, limit: Array) -> Array:
+    """Columns of a weight (in, out) whose norm is above ``limit``, shortened to it.
+
+    A column is what goes into one unit. Source: Srebro and Shraibman 2005; Srivastava et al. 2014.
+    """
+    return weight * (limit / xp.maximum(_column_norms(xp, weight), limit))
+
+
+def _column_norms(xp: Namespace, weight: Array) -> Array:
+    return xp.sqrt(xp.sum(weight * weight, axis=-2, keepdims=True))
+
+
+@elementwise(
+    magnitude=lambda xp, average, new, rest, rate: (xp.abs(average) * rest + xp.abs(new) * rate,)
+)
+def average(xp: Namespace, average: Array, new: Array, rest: Array, rate: Array) -> Array:
+    """``a <- rest a + rate p``, an exponential moving average; rest is ``1 - rate``."""
+    return average * rest + new * rate
+
+
+@elementwise(
+    magnitude=lambda xp, average, new, count: (
+        (xp.abs(average) * count + xp.abs(new)) / (count + 1.0),
+    )
+)
+def average_equally(xp: Namespace, average: Array, new: Array, count: Array) -> Array:
+    """``a <- (count a + p) / (count + 1)``: the mean of ``count`` values before and this one."""
+    return (average * count + new) / (count + 1.0)

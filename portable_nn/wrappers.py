@@ -1,0 +1,363 @@
+"""Optimizers around optimizers: what happens to gradients before an update, to parameters after.
+
+``Clipped(AdamW(1e-3), norm=1.0)``. They nest: the outermost is the first to see the gradients and
+the last to see the parameters. *Weights* are the parameters with two axes or more; only these decay
+or have a largest norm, unless told otherwise, and not biases or what normalisation layers learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Protocol, runtime_checkable
+
+from portable_nn import kernels
+from portable_nn.errors import NetworkError
+from portable_nn.initializers import zeros
+from portable_nn.optimizers import Optimizer, as_optimizer
+from portable_nn.plan import PlanBuilder
+from portable_nn.schedules import Rate, check_rate, positive, rate_at, real
+
+
+@runtime_checkable
+class Transform(Protocol):
+    """What an optimizer has that changes the gradients before the updates."""
+
+    def transform(
+        self, builder: PlanBuilder, gradients: Mapping[str, str], hyper: Sequence[str]
+    ) -> Mapping[str, str]:
+        """Write the calls that change the gradients; the new ones by parameter."""
+
+
+def transformed(
+    optimizer: Optimizer, builder: PlanBuilder, gradients: Mapping[str, str], hyper: Sequence[str]
+) -> Mapping[str, str]:
+    """The gradients by parameter, as the updates of an optimizer take them."""
+    if isinstance(optimizer, Transform):
+        return optimizer.transform(builder, gradients, hyper)
+    return gradients
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """Base of an optimizer that changes what another one, its first field, does.
+
+    A subclass says which hyper-parameters it adds (``own``), and what it writes into the plan:
+    before the updates, for all gradients at once (``before``), or after each (``after``).
+    """
+
+    optimizer: Optimizer
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "optimizer", in_step_form(self.optimizer, self))
+        twice = set(self.own(1, 0.0)) & set(self.optimizer.hyperparameters(1, 0.0))
+        if twice:
+            raise NetworkError(f"{type(self).__name__} is around itself; {min(twice)} comes twice.")
+
+    def own(self, step: int, epoch: float) -> Mapping[str, float]:
+        """The hyper-parameters that come before those of ``optimizer``."""
+        return {}
+
+    def before(
+        self, builder: PlanBuilder, gradients: Mapping[str, str], own: Sequence[str]
+    ) -> Mapping[str, str]:
+        """Write what happens to the gradients; the new ones by parameter."""
+        return gradients
+
+    def after(self, builder: PlanBuilder, parameter: str, own: Sequence[str]) -> None:
+        """Write what happens to a parameter after its update."""
+
+    def hyperparameters(self, step: int, epoch: float) -> Mapping[str, float]:
+        return {**self.own(step, epoch), **self.optimizer.hyperparameters(step, epoch)}
+
+    def transform(
+        self, builder: PlanBuilder, gradients: Mapping[str, str], hyper: Sequence[str]
+    ) -> Mapping[str, str]:
+        """The gradients as this wrapper, then what it is around, changes them."""
+        count = len(self.own(1, 0.0))
+        gradients = self.before(builder, gradients, hyper[:count])
+        return transformed(self.optimizer, builder, gradients, hyper[count:])
+
+    def update(self, builder: PlanBuilder, parameter: str, grad: str, hyper: Sequence[str]) -> None:
+        count = len(self.own(1, 0.0))
+        self.optimizer.update(builder, parameter, grad, hyper[count:])
+        self.after(builder, parameter, hyper[:count])
+
+
+@dataclass(frozen=True)
+class Clipped(Wrapper):
+    """Gradients no larger than a limit: each number in +-value, or ``g * min(1, norm / |g|)``.
+
+    ``norm`` limits the length of all gradients together, as one vector, and keeps its direction
+    (Pascanu et al. 2013, section 3.2); ``value`` limits each number alone, and comes first if both
+    are given. PyTorch's ``clip_grad_norm_`` adds 1e-6 to the length; in Keras ``norm`` is
+    ``global_clipnorm``.
+    """
+
+    norm: Rate | None = None
+    value: Rate | None = None
+
+    def __post_init__(self) -> None:
+        if not self._limits():
+            raise NetworkError("Clipped takes norm=1.0, say, or value=0.5, or both; got neither.")
+        for name in self._limits():
+            check_rate(self, name)
+        super().__post_init__()
+
+    def _limits(self) -> list[str]:
+        return [name for name in ("value", "norm") if getattr(self, name) is not None]
+
+    def own(self, step: int, epoch: float) -> Mapping[str, float]:
+        return {f"clip_{name}": rate_at(getattr(self, name), epoch) for name in self._limits()}
+
+    def before(
+        self, builder: PlanBuilder, gradients: Mapping[str, str], own: Sequence[str]
+    ) -> Mapping[str, str]:
+        for name, limit in zip(self._limits(), own, strict=True):
+            kernel, bound = kernels.clipped, limit
+            if name == "norm":
+                kernel = kernels.scaled
+                bound = builder.call(kernels.clip_factor, limit, *gradients.values())
+            gradients = {
+                p: builder.emit(kernel, g, bound, names=[f"clipped_{g}"])[0]
+                for p, g in gradients.items()
+            }
+        return gradients
+
+
+@dataclass(frozen=True)
+class Decayed(Wrapper):
+    """Weights drawn to 0, by a penalty on the loss or beside it.
+
+    ``l2`` adds the gradient of ``l2/2 |p|^2`` (PyTorch's ``weight_decay``; scikit-learn's ``alpha``
+    is ``l2`` times the rows of a batch; Keras' ``L2`` has no 1/2), ``l1`` that of ``l1 |p|``; the
+    loss that is shown has no penalty in it. ``decoupled`` takes ``learning_rate * decoupled * p``
+    off beside the update (Loshchilov and Hutter 2019, times the learning rate as in PyTorch's
+    AdamW). Weights only, unless ``all_parameters``.
+    """
+
+    l2: float = 0.0
+    l1: float = 0.0
+    decoupled: float = 0.0
+    all_parameters: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("l2", "l1", "decoupled"):
+            if real(getattr(self, name)) != 0.0:
+                positive(self, name)
+        if not (self.l2 or self.l1 or self.decoupled):
+            raise NetworkError("Decayed takes l2=1e-4, say, or l1 or decoupled; got all 0.")
+        if self.decoupled:
+            _learning_rate(self.optimizer)
+
+    def own(self, step: int, epoch: float) -> Mapping[str, float]:
+        found = {"l1": self.l1, "l2": self.l2} if self.l1 or self.l2 else {}
+        if self.decoupled:
+            rate = rate_at(_learning_rate(self.optimizer), epoch)
+            found["decay"] = rate * self.decoupled
+        return found
+
+    def _decays(self, builder: PlanBuilder, parameter: str) -> bool:
+        return self.all_parameters or is_weight(builder, parameter)
+
+    def before(
+        self, builder: PlanBuilder, gradients: Mapping[str, str], own: Sequence[str]
+    ) -> Mapping[str, str]:
+        if not (self.l1 or self.l2):
+            return gradients
+        found = dict(gradients)
+        for parameter, grad in gradients.items():
+            if self._decays(builder, parameter):
+                inputs, names = (grad, parameter, *own[:2]), [f"penalized_{grad}"]
+                found[parameter] = builder.emit(kernels.penalized, *inputs, names=names)[0]
+        return found
+
+    def after(self, builder: PlanBuilder, parameter: str, own: Sequence[str]) -> None:
+        if self.decoupled and self._decays(builder, parameter):
+            new = builder.carried(parameter)
+            builder.assign([parameter], kernels.decayed, new, parameter, own[-1])
+
+
+@dataclass(frozen=True)
+class MaxNorm(Wrapper):
+    """Weights of which no column is longer than ``limit`` after an update.
+
+    A column of a weight (in, out) is what goes into one unit. Source: Srivastava et al. 2014,
+    appendix B; as Keras' ``MaxNorm(limit)`` on axis 0.
+    """
+
+    limit: Rate = 3.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_rate(self, "limit")
+
+    def own(self, step: int, epoch: float) -> Mapping[str, float]:
+        return {"max_norm": rate_at(self.limit, epoch)}
+
+    def after(self, builder: PlanBuilder, parameter: str, own: Sequence[str]) -> None:
+        if is_weight(builder, parameter):
+            builder.assign([parameter], kernels.max_norm, builder.carried(parameter), *own)
+
+
+@dataclass(frozen=True)
+class ExponentialMovingAverage(Wrapper):
+    """After the training, the mean of the parameters of all updates, the last counting most.
+
+    ``a <- decay a + (1 - decay) p``, divided by ``1 - decay^t`` (here in the rate), so that the
+    first values have no part in it. Each validation measures the averages. Source: Polyak and
+    Juditsky 1992 for the mean; TensorFlow's starts from the first values, unless told otherwise.
+    """
+
+    decay: float = 0.999
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "decay", below=1.0)
+
+    def own(self, step: int, epoch: float) -> Mapping[str, float]:
+        rate = (1.0 - self.decay) / (1.0 - self.decay**step)
+        return {"average_rest": 1.0 - rate, "average_rate": rate}
+
+    def after(self, builder: PlanBuilder, parameter: str, own: Sequence[str]) -> None:
+        mean = builder.state(f"average.{parameter}", builder.shape(parameter), zeros)
+        builder.assign([mean], kernels.average, mean, builder.carried(parameter), *own)
+        builder.replace_at_end(parameter, mean)
+
+
+@dataclass(frozen=True)
+class StochasticWeightAveraging(Wrapper):
+    """After the training, the plain mean of the parameters of all updates from epoch ``start`` on.
+
+    Each validation measures the means. Source: Izmailov et al. 2018, algorithm 1, with every update
+    as a point (there the last of each epoch or cycle, as in PyTorch's ``AveragedModel`` when it is
+    updated once an epoch). The running statistics of ``BatchNorm`` are those of the training.
+    """
+
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.start != 0.0:
+            positive(self, "start")
+
+    def own(self, step: int, epoch: float) -> Mapping[str, float]:
+        return {"averaging": float(epoch >= self.start)}
+
+    def before(
+        self, builder: PlanBuilder, gradients: Mapping[str, str], own: Sequence[str]
+    ) -> Mapping[str, str]:
+        count = builder.state("averaged", (), zeros)
+        builder.assign([count], kernels.add, count, *own)
+        return gradients
+
+    def after(self, builder: PlanBuilder, parameter: str, own: Sequence[str]) -> None:
+        mean = builder.state(f"average.{parameter}", builder.shape(parameter), zeros)
+        new = builder.carried(parameter)
+        builder.assign([mean], kernels.average_equally, mean, new, "averaged")
+        builder.replace_at_end(parameter, mean)
+
+
+@dataclass(frozen=True)
+class ParameterGroups:
+    """One optimizer for some parameters, others for the rest.
+
+    Parameters
+    ----------
+    optimizer
+        Of the parameters that no group names.
+    groups
+        ``{"dense1": SGD(0.1), "*.bias": Adam()}``: by the name of a layer, or of a parameter, with
+        ``*`` and ``?``. Of two that name a parameter the first counts.
+    """
+
+    optimizer: Optimizer
+    groups: Mapping[str, Optimizer]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "optimizer", in_step_form(self.optimizer, self))
+        if not isinstance(self.groups, Mapping) or not self.groups:
+            raise NetworkError(
+                f"ParameterGroups takes the optimizer of the rest, then groups such as "
+                f"{{'dense1': SGD(0.1)}}; got {self.groups!r:.60}."
+            )
+        chosen = {name: in_step_form(group, self) for name, group in self.groups.items()}
+        object.__setattr__(self, "groups", chosen)
+
+    def _members(self) -> list[tuple[str, Optimizer]]:
+        """Pattern and optimizer of each group; the rest is last."""
+        return [*self.groups.items(), ("*", self.optimizer)]
+
+    def hyperparameters(self, step: int, epoch: float) -> Mapping[str, float]:
+        return {
+            f"group{k}.{name}": value
+            for k, (_, optimizer) in enumerate(self._members(), 1)
+            for name, value in optimizer.hyperparameters(step, epoch).items()
+        }
+
+    def _index(self, parameter: str) -> int:
+        """Which group a parameter is in."""
+        patterns = [pattern for pattern, _ in self._members()]
+        return next(k for k, pattern in enumerate(patterns) if named(pattern, parameter))
+
+    def _of(self, k: int, hyper: Sequence[str]) -> tuple[Optimizer, Sequence[str]]:
+        """The optimizer of a group, and its hyper-parameters."""
+        optimizers = [optimizer for _, optimizer in self._members()]
+        counts = [len(optimizer.hyperparameters(1, 0.0)) for optimizer in optimizers]
+        first = sum(counts[:k])
+        return optimizers[k], hyper[first : first + counts[k]]
+
+    def transform(
+        self, builder: PlanBuilder, gradients: Mapping[str, str], hyper: Sequence[str]
+    ) -> Mapping[str, str]:
+        """The gradients of each group as its optimizer changes them."""
+        found: dict[str, str] = {}
+        for k, pattern in enumerate([*self.groups, "*"]):
+            members = {p: g for p, g in gradients.items() if self._index(p) == k}
+            if not members and k < len(self.groups):
+                raise NetworkError(
+                    f"the group {pattern!r:.60} has no parameter; there are {', '.join(gradients)}."
+                )
+            optimizer, own = self._of(k, hyper)
+            found |= transformed(optimizer, builder, members, own) if members else {}
+        return {parameter: found[parameter] for parameter in gradients}
+
+    def update(self, builder: PlanBuilder, parameter: str, grad: str, hyper: Sequence[str]) -> None:
+        optimizer, own = self._of(self._index(parameter), hyper)
+        optimizer.update(builder, parameter, grad, own)
+
+
+def in_step_form(given: Any, owner: object) -> Optimizer:
+    """An optimizer, or the one a name stands for, of which every update can be changed."""
+    optimizer = as_optimizer(given)
+    if not isinstance(optimizer, Optimizer):
+        raise NetworkError(
+            f"{type(owner).__name__} changes the updates of another optimizer; "
+            f"{type(optimizer).__name__} has none that could be changed."
+        )
+    return optimizer
+
+
+def named(pattern: str, parameter: str) -> bool:
+    """Whether a pattern names a parameter, or a layer it is in."""
+    return fnmatchcase(parameter, pattern) or fnmatchcase(parameter, f"{pattern}.*")
+
+
+def is_weight(builder: PlanBuilder, parameter: str) -> bool:
+    """Whether a parameter has two axes or more, unlike biases and scales."""
+    return len(builder.shape(parameter)) >= 2
+
+
+def _learning_rate(optimizer: Any) -> Rate:
+    """That of the optimizer inside all wrappers."""
+    while isinstance(optimizer, Wrapper):
+        optimizer = optimizer.optimizer
+    if not hasattr(optimizer, "learning_rate"):
+        raise NetworkError(
+            f"decoupled decay goes with the learning rate, which {type(optimizer).__name__} "
+            f"does not have."
+        )
+    rate: Rate = optimizer.learning_rate
+    return rate
