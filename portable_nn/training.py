@@ -201,7 +201,9 @@ class Training:
             return [batch]
         size = self._micro_batch_size or batch.n
         return [
-            replace(batch, rows=batch.rows[k : k + size], first_row=batch.first_row + k)
+            replace(
+                batch, rows=batch.rows[k : min(k + size, batch.n)], first_row=batch.first_row + k
+            )
             for k in range(0, batch.n, size)
         ]
 

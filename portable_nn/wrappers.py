@@ -118,7 +118,7 @@ class Clipped(Wrapper):
             kernel, bound = kernels.clipped, limit
             if name == "norm":
                 kernel = kernels.scaled
-                bound = builder.call(kernels.clip_factor, limit, *gradients.values())
+                bound = builder.call(kernels.clip_factor, *gradients.values(), limit)
             gradients = {
                 p: builder.emit(kernel, g, bound, names=[f"clipped_{g}"])[0]
                 for p, g in gradients.items()
@@ -143,14 +143,12 @@ class Decayed(Wrapper):
     all_parameters: bool = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         for name in ("l2", "l1", "decoupled"):
             if real(getattr(self, name)) != 0.0:
                 positive(self, name)
         if not (self.l2 or self.l1 or self.decoupled):
             raise NetworkError("Decayed takes l2=1e-4, say, or l1 or decoupled; got all 0.")
-        if self.decoupled:
-            _learning_rate(self.optimizer)
+        super().__post_init__()
 
     def own(self, step: int, epoch: float) -> Mapping[str, float]:
         found = {"l1": self.l1, "l2": self.l2} if self.l1 or self.l2 else {}
@@ -191,8 +189,8 @@ class MaxNorm(Wrapper):
     limit: Rate = 3.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_rate(self, "limit")
+        super().__post_init__()
 
     def own(self, step: int, epoch: float) -> Mapping[str, float]:
         return {"max_norm": rate_at(self.limit, epoch)}
@@ -214,8 +212,8 @@ class ExponentialMovingAverage(Wrapper):
     decay: float = 0.999
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         positive(self, "decay", below=1.0)
+        super().__post_init__()
 
     def own(self, step: int, epoch: float) -> Mapping[str, float]:
         rate = (1.0 - self.decay) / (1.0 - self.decay**step)
@@ -239,9 +237,9 @@ class StochasticWeightAveraging(Wrapper):
     start: float = 0.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.start != 0.0:
             positive(self, "start")
+        super().__post_init__()
 
     def own(self, step: int, epoch: float) -> Mapping[str, float]:
         return {"averaging": float(epoch >= self.start)}

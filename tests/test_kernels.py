@@ -161,7 +161,10 @@ def test_meaning_is_the_textbook_formula(kernel, example):
 # -- axes ----------------------------------------------------------------------------------
 
 POPULATION = 3
-NO_POPULATION = {kernels.take_rows: "all networks of a population share one data set"}
+NO_POPULATION = {
+    kernels.take_rows: "all networks of a population share one data set",
+    kernels.clip_factor: "one number for all parameters; no population is ever updated",
+}
 
 
 @pytest.mark.parametrize(

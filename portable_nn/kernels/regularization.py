@@ -6,6 +6,7 @@ Every hyper-parameter is a 0-d input, as in ``update.py``. None of these is diff
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from portable_nn.kernels._kernel import accurate, elementwise, kernel
 from portable_nn.typing import Array, Namespace
@@ -37,7 +38,7 @@ def scaled(xp: Namespace, x: Array, factor: Array) -> Array:
     return x * factor
 
 
-def _global_norm(xp: Namespace, grads: tuple[Array, ...]) -> Array:
+def _global_norm(xp: Namespace, grads: Sequence[Array]) -> Array:
     """Norm of all gradients as one vector, by the largest, so that no square overflows."""
     largest = xp.max(xp.stack([xp.max(xp.abs(grad)) for grad in grads]))
     size = xp.where(largest > 0.0, largest, xp.ones_like(largest))
@@ -45,24 +46,24 @@ def _global_norm(xp: Namespace, grads: tuple[Array, ...]) -> Array:
     return size * xp.sqrt(xp.sum(xp.stack(squares)))
 
 
+def _clip_factor(xp: Namespace, *inputs: Array) -> Array:
+    *grads, limit = inputs
+    return limit / xp.maximum(_global_norm(xp, grads), limit)
+
+
 @kernel(
-    shapes=lambda limit, *grads: ((),),
-    magnitude=lambda xp, limit, *grads: (xp.abs(_clip_factor(xp, limit, *grads)),),
-    length=lambda limit, *grads: sum(math.prod(grad) for grad in grads),
-    branch=lambda xp, limit, *grads: _global_norm(xp, grads) > limit,
-    cost=lambda limit, *grads: 4 * sum(math.prod(grad) for grad in grads),
+    shapes=lambda *inputs: ((),),
+    magnitude=lambda xp, *inputs: (_clip_factor(xp, *inputs),),
+    length=lambda *inputs: sum(math.prod(grad) for grad in inputs[:-1]),
+    branch=lambda xp, *inputs: _clip_factor(xp, *inputs) < 1.0,
+    cost=lambda *inputs: 4 * sum(math.prod(grad) for grad in inputs[:-1]),
 )
-def clip_factor(xp: Namespace, limit: Array, *grads: Array) -> Array:
-    """``min(1, limit / norm)``, norm that of all gradients as one vector.
+def clip_factor(xp: Namespace, *inputs: Array) -> Array:
+    """``min(1, limit / norm)`` of gradients and, last, a limit; norm: of all as one vector.
 
     Source: Pascanu et al. 2013, section 3.2. PyTorch adds 1e-6 to the norm.
     """
-    return _clip_factor(xp, limit, *grads)
-
-
-def _clip_factor(xp: Namespace, limit: Array, *grads: Array) -> Array:
-    norm = _global_norm(xp, grads)
-    return limit / xp.maximum(norm, limit)
+    return _clip_factor(xp, *inputs)
 
 
 @kernel(

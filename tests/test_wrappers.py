@@ -1,0 +1,260 @@
+"""Optimizers around optimizers: clipping, decay, largest norms, averages, groups."""
+
+import numpy as np
+import pytest
+from oracle import assert_trains_by_the_formulas
+
+import portable_nn as pnn
+from portable_nn.errors import NetworkError
+
+GENERATOR = np.random.default_rng(5)
+X = GENERATOR.standard_normal((32, 5))
+Y = GENERATOR.standard_normal((32, 2))
+LAYERS = [pnn.Dense(6), pnn.Tanh(), pnn.Dense(2)]
+MOMENTUM = pnn.SGD(0.1, momentum=0.9)
+
+
+def trained(optimizer, backend="numpy", epochs=3, layers=LAYERS, **options):
+    network = pnn.Network(layers, dtype="float64")
+    options = {"batch_size": 8, "backend": backend, "progress": False} | options
+    return network.fit(
+        X, Y, loss="half_squared_error", optimizer=optimizer, epochs=epochs, **options
+    )
+
+
+def by_hand(update, finish=lambda values: values, epochs=3):
+    """The parameters after a training in the open loop, updated in NumPy.
+
+    ``update(values, grads, step, epoch)`` returns new values, by name.
+    """
+    network = pnn.Network(LAYERS, dtype="float64")
+    step = network.start(loss="half_squared_error", optimizer="sgd", batch_size=8)
+    count = 0
+    for epoch in range(epochs):
+        for batch in step.batches(X, Y, epoch):
+            step.gradient(batch)
+            count += 1
+            values = network.parameters
+            grads = {name: step.read(grad) for name, grad in step.plan.gradients.items()}
+            for name, value in update(values, grads, count, batch.epoch).items():
+                step.write(name, value)
+    return finish(network.parameters)
+
+
+def momentum(velocity, values, grads, rate=0.1):
+    for name, grad in grads.items():
+        velocity[name] = 0.9 * velocity.get(name, 0.0) + rate * grad
+    return {name: value - velocity[name] for name, value in values.items()}
+
+
+def assert_same(network, expected):
+    # The same operations in another order, 12 updates: rounding in double.
+    assert network.parameters.keys() == expected.keys()
+    for name, value in network.parameters.items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-11, atol=1e-13, err_msg=name)
+
+
+# -- each against what it means, in NumPy ----------------------------------------------------
+
+
+def test_clipped_by_norm_keeps_the_direction_of_all_gradients(backend):
+    velocity, clipped = {}, []
+
+    def update(values, grads, step, epoch):
+        norm = np.sqrt(sum(np.sum(grad**2) for grad in grads.values()))
+        clipped.append(norm > 1.1)
+        grads = {name: grad * min(1.0, 1.1 / norm) for name, grad in grads.items()}
+        return momentum(velocity, values, grads)
+
+    expected = by_hand(update)
+    assert 0 < sum(clipped) < len(clipped)
+    assert_same(trained(pnn.Clipped(MOMENTUM, norm=1.1), backend), expected)
+
+
+def test_clipped_by_value_then_by_norm(backend):
+    velocity = {}
+
+    def update(values, grads, step, epoch):
+        grads = {name: np.clip(grad, -0.05, 0.05) for name, grad in grads.items()}
+        norm = np.sqrt(sum(np.sum(grad**2) for grad in grads.values()))
+        return momentum(velocity, values, {n: g * min(1.0, 0.1 / norm) for n, g in grads.items()})
+
+    assert_same(trained(pnn.Clipped(MOMENTUM, norm=0.1, value=0.05), backend), by_hand(update))
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_decayed(backend, everything):
+    velocity = {}
+
+    def decays(name):
+        return everything or name.endswith("weight")
+
+    def update(values, grads, step, epoch):
+        grads = {
+            n: g + decays(n) * (0.02 * values[n] + 0.003 * np.sign(values[n]))
+            for n, g in grads.items()
+        }
+        rate = 0.1 * 0.5 ** int(epoch)
+        new = momentum(velocity, values, grads, rate)
+        return {n: v - decays(n) * rate * 0.3 * values[n] for n, v in new.items()}
+
+    sgd = pnn.SGD(pnn.ExponentialDecay(0.1, 0.5), momentum=0.9)
+    optimizer = pnn.Decayed(sgd, l2=0.02, l1=0.003, decoupled=0.3, all_parameters=everything)
+    assert_same(trained(optimizer, backend), by_hand(update))
+
+
+def test_max_norm(backend):
+    velocity, shortened = {}, []
+
+    def update(values, grads, step, epoch):
+        new = momentum(velocity, values, grads)
+        for name in ("dense1.weight", "dense2.weight"):
+            norms = np.linalg.norm(new[name], axis=0)
+            shortened.extend(norms > 1.3)
+            new[name] = new[name] * np.minimum(1.0, 1.3 / norms)
+        return new
+
+    expected = by_hand(update)
+    assert 0 < sum(shortened) < len(shortened)
+    network = trained(pnn.MaxNorm(MOMENTUM, 1.3), backend)
+    assert_same(network, expected)
+
+
+def test_exponential_moving_average_is_what_the_training_leaves(backend):
+    velocity, seen = {}, []
+
+    def update(values, grads, step, epoch):
+        seen.append(momentum(velocity, values, grads))
+        return seen[-1]
+
+    def mean(values):
+        shares = np.array([0.7 ** (len(seen) - k) for k in range(1, len(seen) + 1)])
+        shares /= shares.sum()
+        return {n: sum(s * v[n] for s, v in zip(shares, seen, strict=True)) for n in values}
+
+    optimizer = pnn.ExponentialMovingAverage(MOMENTUM, decay=0.7)
+    assert_same(trained(optimizer, backend), by_hand(update, mean))
+
+
+@pytest.mark.parametrize("start", [0.0, 1.5, 9.0])
+def test_stochastic_weight_averaging_counts_from_its_epoch_on(backend, start):
+    velocity, seen = {}, []
+
+    def update(values, grads, step, epoch):
+        seen.append((epoch, momentum(velocity, values, grads)))
+        return seen[-1][1]
+
+    def mean(values):
+        counted = [new for epoch, new in seen if epoch >= start] or [values]
+        return {name: np.mean([new[name] for new in counted], axis=0) for name in values}
+
+    optimizer = pnn.StochasticWeightAveraging(MOMENTUM, start=start)
+    assert_same(trained(optimizer, backend), by_hand(update, mean))
+
+
+def test_each_group_has_its_own_optimizer(backend):
+    velocity = {}
+
+    def update(values, grads, step, epoch):
+        new = {name: value - 0.01 * grads[name] for name, value in values.items()}
+        mine = {n: g for n, g in grads.items() if n.startswith("dense1") and not n.endswith("bias")}
+        norm = np.sqrt(sum(np.sum(grad**2) for grad in mine.values()))
+        mine = {n: g * min(1.0, 0.2 / norm) for n, g in mine.items()}
+        moved = momentum(velocity, {n: values[n] for n in mine}, mine)
+        biases = {n: v - 0.3 * grads[n] for n, v in values.items() if n.endswith("bias")}
+        return {**new, **moved, **biases}
+
+    groups = {"*.bias": pnn.SGD(0.3), "dense1": pnn.Clipped(MOMENTUM, norm=0.2)}
+    assert_same(trained(pnn.ParameterGroups(pnn.SGD(0.01), groups), backend), by_hand(update))
+
+
+def test_they_nest_and_follow_the_formulas(backend):
+    inner = pnn.Decayed(pnn.Adam(pnn.CosineDecay(0.01, 5)), l2=1e-2, decoupled=0.1)
+    around = pnn.MaxNorm(pnn.Clipped(inner, norm=0.5, value=0.3), 1.3)
+    for dtype in ("float32", "float64"):
+        assert_trains_by_the_formulas(
+            LAYERS, X, Y, loss="half_squared_error", dtype=dtype, backend=backend, steps=6,
+            batch_size=8, optimizer=pnn.ExponentialMovingAverage(around, 0.9),
+        )  # fmt: skip
+
+
+# -- averages stand for the parameters only where they are wanted ---------------------------
+
+
+def test_validation_measures_the_averages_and_training_goes_on_without_them():
+    optimizer = pnn.ExponentialMovingAverage(MOMENTUM, decay=0.9)
+    short = trained(optimizer, validation=(X, Y), epochs=2)
+    long = trained(optimizer, validation=(X, Y), epochs=4)
+    assert short.history["validation_loss"] == long.history["validation_loss"][:2]
+    for network in (short, long):
+        loss = 0.5 * np.mean(np.sum((network.predict(X) - Y) ** 2, axis=1))
+        assert network.history["validation_loss"][-1] == pytest.approx(loss, rel=1e-12)
+    plain = trained(MOMENTUM, epochs=4)
+    assert plain.history["loss"] == long.history["loss"]
+
+
+def test_the_open_loop_takes_the_averages_when_it_finishes():
+    optimizer = pnn.StochasticWeightAveraging(MOMENTUM)
+    network = pnn.Network(LAYERS, dtype="float64")
+    step = network.start(loss="half_squared_error", optimizer=optimizer, batch_size=8)
+    seen = []
+    for batch in step.batches(X, Y, 0):
+        step.step(batch)
+        seen.append(network.parameters)
+    step.finish()
+    assert_same(network, {n: np.mean([v[n] for v in seen], axis=0) for n in seen[0]})
+
+
+def test_a_plain_optimizer_has_nothing_to_finish():
+    network = pnn.Network(LAYERS, dtype="float64")
+    step = network.start(loss="half_squared_error", optimizer=MOMENTUM, batch_size=8)
+    for batch in step.batches(X, Y, 0):
+        step.step(batch)
+    before = network.parameters
+    step.finish()
+    assert_same(network, before)
+    assert step.finished() is step.session
+
+
+# -- what does not fit ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: pnn.Clipped("adam"), "Clipped takes norm"),
+        (lambda: pnn.Clipped("adam", norm=0.0), "norm"),
+        (lambda: pnn.Clipped("adam", value="much"), "value"),
+        (lambda: pnn.Clipped("adem", norm=1.0), "Did you mean 'adam'"),
+        (lambda: pnn.Clipped(pnn.LBFGS(), norm=1.0), "LBFGS has none"),
+        (lambda: pnn.Clipped(pnn.Clipped("adam", norm=1.0), norm=2.0), "clip_norm comes twice"),
+        (lambda: pnn.Decayed("adam"), "got all 0"),
+        (lambda: pnn.Decayed("adam", l2=-1.0), "l2"),
+        (lambda: pnn.MaxNorm("adam", -1.0), "limit"),
+        (lambda: pnn.ExponentialMovingAverage("adam", 1.0), "decay"),
+        (lambda: pnn.StochasticWeightAveraging("adam", -1.0), "start"),
+        (lambda: pnn.ParameterGroups("adam", {}), "groups such as"),
+        (lambda: pnn.ParameterGroups("adam", {"dense1": pnn.LBFGS()}), "LBFGS has none"),
+    ],
+)
+def test_bad_settings_are_one_error(make, said):
+    with pytest.raises(NetworkError, match=said):
+        make()
+
+
+def test_a_group_without_parameters_is_an_error_before_training():
+    optimizer = pnn.ParameterGroups("adam", {"dense9": "sgd"})
+    with pytest.raises(NetworkError, match=r"'dense9' has no parameter; there are dense1\.weight"):
+        trained(optimizer)
+
+
+def test_decoupled_decay_needs_a_learning_rate():
+    class Own:
+        def hyperparameters(self, step, epoch):
+            return {"rate": 0.1}
+
+        def update(self, builder, parameter, grad, hyper):
+            pass
+
+    with pytest.raises(NetworkError, match="Own does not have"):
+        pnn.Decayed(Own(), decoupled=0.1)
