@@ -8,7 +8,7 @@ user's own it has the name, and of a class of the user's own the name and the fi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from inspect import isfunction, signature
 from types import ModuleType
@@ -105,6 +105,8 @@ def describe(value: Any) -> Any:
         return value if math.isfinite(value) else {"float": repr(value)}
     if type(value) in (tuple, list):
         return [describe(item) for item in value]
+    if isinstance(value, Mapping):
+        return {"mapping": [[describe(key), describe(item)] for key, item in value.items()]}
     if isinstance(value, np.ndarray) and value.dtype.kind in ARRAYS:
         return _describe_array(value)
     if isinstance(value, NotInFile):
@@ -115,7 +117,7 @@ def describe(value: Any) -> Any:
         return _describe_function(value)
     raise NetworkError(
         f"a file cannot hold {value!r:.60} ({type(value).__name__}); it holds dataclasses, "
-        f"numbers, text, arrays and tuples of these, and names of functions."
+        f"numbers, text, arrays, tuples and mappings of these, and names of functions."
     )
 
 
@@ -190,6 +192,8 @@ def _restore(value: Any, own: dict[str, type]) -> Any:
             return float(text)
         case {"function": str(name), **rest} if name in FUNCTIONS and not rest:
             return FUNCTIONS[name]
+        case {"mapping": list(items), **rest} if not rest:
+            return _mapping(items, own)
         case {"array": str(dtype), "values": list(values), **rest} if not rest:
             return _array(dtype, _restore(values, own))
         case {"own function": str(name), **rest} if not rest:
@@ -204,6 +208,16 @@ def _restore(value: Any, own: dict[str, type]) -> Any:
                 f"makes it known."
             )
     raise FileError(f"the file has {value!r:.80}, which this portable_nn does not know.")
+
+
+def _mapping(items: list[Any], own: dict[str, type]) -> dict[Any, Any]:
+    try:
+        found = {_restore(key, own): _restore(item, own) for key, item in items}
+        if len(found) < len(items):
+            raise ValueError("a key comes twice")
+        return found
+    except (TypeError, ValueError) as error:
+        raise FileError(f"the file has a mapping that is none: {error}") from error
 
 
 def _array(dtype: str, values: tuple[Any, ...]) -> HostArray:

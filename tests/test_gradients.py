@@ -131,12 +131,38 @@ def textbook_rmsprop(p, grads):
     return p
 
 
+def textbook_clipped(p, grads):
+    for g in grads:
+        p = p - 0.3 * np.clip(g, -0.05, 0.05)
+    return p
+
+
+def textbook_decayed(p, grads):
+    for g in grads:
+        p = p - 0.3 * (g + 0.1 * p) - 0.3 * 0.2 * p
+    return p
+
+
+def textbook_max_norm(p, grads):
+    for g in grads:
+        p = p - 0.3 * g
+        norm = np.linalg.norm(p, axis=0)
+        p = p * np.minimum(1.0, 0.5 / norm) if p.ndim == 2 else p
+    return p
+
+
 OPTIMIZERS = [
     (pnn.SGD(0.3), textbook_sgd),
     (pnn.SGD(0.3, momentum=0.8), textbook_momentum),
     (pnn.SGD(0.3, momentum=0.8, nesterov=True), textbook_nesterov),
     (pnn.RMSProp(0.1, beta=0.8, epsilon=1e-3), textbook_rmsprop),
     (pnn.Adam(0.1, beta1=0.8, beta2=0.95, epsilon=1e-3), textbook_adam),
+    (pnn.Clipped(pnn.SGD(0.3), value=0.05), textbook_clipped),
+    (pnn.Decayed(pnn.SGD(0.3), l2=0.1, decoupled=0.2, all_parameters=True), textbook_decayed),
+    (pnn.MaxNorm(pnn.SGD(0.3), 0.5), textbook_max_norm),
+    (pnn.ExponentialMovingAverage(pnn.SGD(0.3)), textbook_sgd),
+    (pnn.StochasticWeightAveraging(pnn.SGD(0.3)), textbook_sgd),
+    (pnn.ParameterGroups(pnn.SGD(0.3), {"dense1": pnn.SGD(0.3)}), textbook_sgd),
 ]
 """An optimizer, and what its gradients in order make of a parameter."""
 

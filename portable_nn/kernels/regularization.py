@@ -55,7 +55,7 @@ def _clip_factor(xp: Namespace, *inputs: Array) -> Array:
     shapes=lambda *inputs: ((),),
     magnitude=lambda xp, *inputs: (_clip_factor(xp, *inputs),),
     length=lambda *inputs: sum(math.prod(grad) for grad in inputs[:-1]),
-    branch=lambda xp, *inputs: _clip_factor(xp, *inputs) < 1.0,
+    branch=lambda xp, *inputs: _global_norm(xp, inputs[:-1]) > inputs[-1],
     cost=lambda *inputs: 4 * sum(math.prod(grad) for grad in inputs[:-1]),
 )
 def clip_factor(xp: Namespace, *inputs: Array) -> Array:
