@@ -15,6 +15,7 @@ from portable_nn.drivers import Driver
 from portable_nn.errors import NetworkError, NonFiniteError, NotFittedError, ShapeError
 from portable_nn.files import write_model
 from portable_nn.fitted import Fitted, learn_inputs, learn_targets
+from portable_nn.fitting import fit
 from portable_nn.inputs import Features, check_features, read_inputs
 from portable_nn.layers import Layer, check_layers
 from portable_nn.losses import Loss, as_loss
@@ -24,7 +25,7 @@ from portable_nn.progress import Progress
 from portable_nn.record import describe, of_library
 from portable_nn.session import Session
 from portable_nn.tables import Columns
-from portable_nn.training import Batch, History, Opened, Training, fit
+from portable_nn.training import Batch, History, Opened, Training
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
