@@ -30,7 +30,17 @@ from portable_nn.initializers import (
     lecun_normal,
     lecun_uniform,
 )
-from portable_nn.layers import Concatenate, Dense, Dropout, Flatten, Input, Reshape, Residual, mlp
+from portable_nn.layers import (
+    Concatenate,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Input,
+    Reshape,
+    Residual,
+    mlp,
+)
 from portable_nn.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -86,6 +96,7 @@ __all__ = [
     "Decayed",
     "Dense",
     "Dropout",
+    "Embedding",
     "ExponentialDecay",
     "ExponentialMovingAverage",
     "FileError",

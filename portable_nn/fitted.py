@@ -83,10 +83,10 @@ class Fitted:
         return Validation(plan, rows, y, self.targets)
 
 
-def learn_inputs(x: Given, standardize: bool, known: Fitted | None) -> Scaling | None:
+def learn_inputs(x: Given, plan: Plan, standardize: bool, known: Fitted | None) -> Scaling | None:
     """How a training scales its inputs: as the network did before, if it goes on."""
     if known is None:
-        return Scaling.learn(x.table, kept=x.codes) if standardize else None
+        return Scaling.learn(x.table, kept=x.codes(plan)) if standardize else None
     if standardize and known.inputs is None:
         raise NetworkError("this network was trained without standardize=True; fit it anew.")
     return known.inputs

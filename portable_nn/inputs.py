@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from portable_nn import checks
+from portable_nn import checks, kernels
 from portable_nn.arrays import brief, numeric
-from portable_nn.errors import DataError, ShapeError
+from portable_nn.errors import DataError, NetworkError, ShapeError
 from portable_nn.plan import Plan
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ class Block:
 class Given:
     """``x`` as it was read: the table (n, features), and which inputs it is made of.
 
-    ``codes`` (features,) marks columns that are no quantities: named inputs of whole numbers.
+    ``whole`` (features,) marks the columns of named inputs that are of an integer dtype.
     """
 
     table: HostArray
     features: Features
     blocks: tuple[Block, ...]
-    codes: HostArray
+    whole: HostArray
 
     def check(self, plan: Plan, features: Features) -> None:
         """Compare with what the plan takes, of a network with these features."""
@@ -70,7 +70,13 @@ class Given:
             start += width
         for (start, stop), categories in plan.codes.items():
             self._check_codes(start, stop, categories)
-            self.codes[start:stop] = True
+
+    def codes(self, plan: Plan) -> HostArray:
+        """Which columns (features,) are no quantities, so that their size says nothing."""
+        found = self.whole.copy()
+        for start, stop in plan.codes:
+            found[start:stop] = True
+        return found
 
     def _check_codes(self, start: int, stop: int, categories: int) -> None:
         codes = self.table[:, start:stop]
@@ -82,6 +88,26 @@ class Given:
                 f"{block.name}[{row}, {start + column - block.start}] is {codes[row, column]}; "
                 f"Embedding takes whole numbers there, 0 to {categories - 1}."
             )
+
+
+ONE_HOT = 2**28
+"""Numbers that the gradient of an embedding may form: one for each code and category."""
+
+
+def check_one_hot(plan: Plan, rows: int) -> None:
+    """Refuse tables that are too large to be trained with batches of so many rows."""
+    sizes = {"n": rows, "rows": rows}
+    for call in plan.calls:
+        if call.kernel is kernels.embedding_grad:
+            shapes = [plan.buffers[name].bound(sizes) for name in call.inputs]
+            size = kernels.one_hot_size(*shapes)
+            if size > ONE_HOT:
+                raise NetworkError(
+                    f"a batch of {rows} rows looks up {math.prod(shapes[0])} codes of "
+                    f"{call.inputs[2]} {shapes[2]}; their gradient would need {size:,} numbers, "
+                    f"more than {ONE_HOT:,}. Take a smaller batch_size, put rare categories "
+                    f"together, or freeze the table."
+                )
 
 
 def read_inputs(x: Any, features: Features | None = None, name: str = "x") -> Given:

@@ -65,6 +65,7 @@ LAYERS = {
     pnn.Concatenate: between(pnn.Concatenate([[pnn.Dense(3), pnn.Tanh()], [], [pnn.Sigmoid()]])),
     pnn.Dense: [pnn.Dense(4), pnn.Dense(3, use_bias=False), pnn.Dense(2)],
     pnn.Dropout: between(pnn.Dropout(0.4)),
+    pnn.Embedding: [pnn.Embedding(4, 2), pnn.Tanh(), pnn.Dense(2)],
     pnn.Flatten: [pnn.Flatten(), pnn.Dense(2)],
     pnn.Identity: between(pnn.Identity()),
     pnn.Input: [
@@ -199,6 +200,9 @@ def arrays_of(plan, loss, seed=0):
             found[buffer.name] = LOSSES[type(loss)](rng, outputs)
         elif buffer.name == "data.weight":
             found[buffer.name] = rng.uniform(0.5, 2.0, (ROWS, 1))
+        elif buffer.name == "data.x" and plan.codes:
+            (categories,) = plan.codes.values()
+            found[buffer.name] = rng.integers(0, categories, buffer.bound({"rows": ROWS})) * 1.0
         elif buffer.name not in found:
             found[buffer.name] = rng.normal(size=buffer.bound({"rows": ROWS}))
     return found

@@ -57,6 +57,8 @@ EXAMPLES = [
     layers.Dense(3),
     layers.Dense(4, False, weight=initializers.Normal(0.1), bias=initializers.ones),
     layers.Dropout(0.25),
+    layers.Embedding(5, 2),
+    layers.Embedding(5, 2, initializers.zeros),
     layers.Flatten(),
     layers.Input("city"),
     layers.Reshape((2, 3)),

@@ -34,6 +34,7 @@ from portable_nn.kernels.dense import (
     linear_grad_weight,
     multiply,
 )
+from portable_nn.kernels.embedding import embedding, embedding_grad, one_hot_size
 from portable_nn.kernels.features import (
     concatenate,
     pad_features,
@@ -75,6 +76,8 @@ __all__ = [
     "cross_entropy",
     "decayed",
     "elementwise",
+    "embedding",
+    "embedding_grad",
     "from_input",
     "from_output",
     "half_squared_error",
@@ -90,6 +93,7 @@ __all__ = [
     "multilinear",
     "multiply",
     "nesterov",
+    "one_hot_size",
     "pad_features",
     "penalized",
     "relu",

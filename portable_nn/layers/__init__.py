@@ -7,7 +7,7 @@ different plans over the same parameters.
 
 from portable_nn.layers._blocks import Concatenate, Residual
 from portable_nn.layers._dense import Dense, mlp
-from portable_nn.layers._inputs import Flatten, Input, Reshape
+from portable_nn.layers._inputs import Embedding, Flatten, Input, Reshape
 from portable_nn.layers._layer import Layer, chain, check_layers
 from portable_nn.layers._noise import Dropout
 
@@ -15,6 +15,7 @@ __all__ = [
     "Concatenate",
     "Dense",
     "Dropout",
+    "Embedding",
     "Flatten",
     "Input",
     "Layer",

@@ -16,10 +16,11 @@ from portable_nn.plan import Initializer, PlanBuilder
 from portable_nn.schedules import real
 
 
-def _check_initializer(given: object, name: str) -> None:
+def check_initializer(given: object, layer: str, name: str) -> None:
+    """Something to call, not a class."""
     if not callable(given) or isinstance(given, type):
         raise NetworkError(
-            f"Dense takes an initializer as {name}, such as Normal(0.1), or a function "
+            f"{layer} takes an initializer as {name}, such as Normal(0.1), or a function "
             f"(draws, shape) -> array; got {given!r:.60}."
         )
 
@@ -56,8 +57,8 @@ class Dense:
                 f"{self.use_bias!r:.60}. The number of inputs comes from the data, and an "
                 f"activation is a layer of its own: [Dense(32), ReLU()]."
             )
-        _check_initializer(self.weight, "weight")
-        _check_initializer(self.bias, "bias")
+        check_initializer(self.weight, "Dense", "weight")
+        check_initializer(self.bias, "Dense", "bias")
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         shape = (builder.features(x), self.out_features)

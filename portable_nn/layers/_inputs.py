@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from portable_nn import kernels
 from portable_nn.errors import NetworkError
-from portable_nn.plan import PlanBuilder
+from portable_nn.initializers import Normal
+from portable_nn.layers._dense import check_initializer
+from portable_nn.plan import Initializer, PlanBuilder
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,48 @@ class Input:
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         return builder.input(self.name, x)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A trained row of ``features`` numbers for each category, looked up by its code.
+
+    It takes columns of ``x`` itself, whole numbers 0 to ``categories - 1``: first in a network, or
+    right after an ``Input``. Of m columns the m rows stand side by side: (n, m) -> (n, m *
+    features). Codes out of range are found when ``x`` is given.
+
+    The same as a ``Dense`` without bias after one-hot columns (Bengio et al. 2003, section 2), and
+    so is its gradient, which has a number for each category, also those not in a batch: an
+    optimizer with momentum moves them too, as in PyTorch without ``sparse``.
+
+    Parameters
+    ----------
+    categories, features
+        Rows and columns of the table; at most 2**24 rows, which float32 can count.
+    weight
+        Initializer of the table ``weight`` (categories, features): normal with deviation 1 as in
+        PyTorch, the size of standardized inputs. Keras draws uniformly in +-0.05.
+    """
+
+    categories: int
+    features: int
+    weight: Initializer = field(default=Normal(1.0), repr=False)
+
+    def __post_init__(self) -> None:
+        for name, most in {"categories": 2**24, "features": 2**31 - 1}.items():
+            size = getattr(self, name)
+            if type(size) is not int or not 1 <= size <= most:
+                raise NetworkError(
+                    f"Embedding takes whole numbers (categories, features); {name} are 1 to "
+                    f"{most}, got {size!r:.60}."
+                )
+        check_initializer(self.weight, "Embedding", "weight")
+
+    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
+        builder.codes(x, self.categories, f"Embedding({self.categories}, {self.features})")
+        shape = (self.categories, self.features)
+        table = builder.parameter("weight", shape, self.weight)
+        return builder.call(kernels.embedding, x, table)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import numpy as np
 from portable_nn import kernels
 from portable_nn.activations import ReLU
 from portable_nn.backend import Where, get_backend
-from portable_nn.layers import Concatenate, Dense, Dropout, Layer, Residual
+from portable_nn.layers import Concatenate, Dense, Dropout, Embedding, Layer, Residual
 from portable_nn.network import Network
 from portable_nn.optimizers import SGD
 from portable_nn.parity._origins import suspects, writer
@@ -77,7 +77,8 @@ class Case:
 def networks(dtype: str) -> list[Case]:
     """The networks for a dtype, which says how long the long numbers are."""
     low = {"float32": 2.0**-12, "float64": 2.0**-36}[dtype]
-    return [_long_inputs(low), _long_weights(low), _residual(low), _features(low), _dropout(low)]
+    every = _long_inputs, _long_weights, _residual, _features, _embedding, _dropout
+    return [network(low) for network in every]
 
 
 def _cycle(shape: tuple[int, ...], *values: float) -> HostArray:
@@ -143,6 +144,16 @@ def _features(low: float) -> Case:
     beside = Concatenate([[_dense(first), ReLU()], []])
     layers: list[Layer] = [beside, Exchanged(), _dense(last, bias)]
     return Case("features", layers, "half_squared_error", SGD(0.5), x, y)
+
+
+def _embedding(low: float) -> Case:
+    """Two codes a row, other ones in the second batch, and gradients that are long."""
+    x = _cycle((8, 2), 0, 1, 1, 1, 0) + np.repeat([[0], [2]], 4, axis=0)
+    table, last = _cycle((4, 2), 1, 0, -1, 2), _cycle((4, 2), 1, -1, 0)
+    last[0] += low
+    y = table[x.astype(int)].reshape(8, 4) @ last - _cycle((8, 2), 1, 0, 0, -1, 0)
+    layers: list[Layer] = [Embedding(4, 2, _given(table)), _dense(last)]
+    return Case("embedding", layers, "half_squared_error", SGD(0.5), x, y)
 
 
 def _dropout(low: float) -> Case:
