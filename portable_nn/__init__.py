@@ -16,6 +16,7 @@ from portable_nn.errors import (
     PortableNNError,
     ShapeError,
 )
+from portable_nn.finder import RateSweep, find_learning_rate
 from portable_nn.initializers import (
     Constant,
     Normal,
@@ -119,6 +120,7 @@ __all__ = [
     "PolynomialDecay",
     "PortableNNError",
     "RMSProp",
+    "RateSweep",
     "ReLU",
     "ReduceOnPlateau",
     "Reference",
@@ -134,6 +136,7 @@ __all__ = [
     "TruncatedNormal",
     "Uniform",
     "Warmup",
+    "find_learning_rate",
     "get_backend",
     "glorot_normal",
     "glorot_uniform",

@@ -20,21 +20,37 @@ History = Mapping[str, Sequence[float]]
 
 
 def following(owner: Any, history: History) -> Any:
-    """An optimizer whose schedules look at this history, if they look at one.
+    """An optimizer whose schedules look at this history, if they look at one: have ``follow``."""
 
-    Whatever has ``follow`` is asked, wherever it stands in fields of dataclasses and in tuples.
+    def bound(part: Any) -> Any:
+        follows = callable(getattr(part, "follow", None)) and not isinstance(part, type)
+        return part.follow(history) if follows else part
+
+    return rebuilt(owner, bound)
+
+
+def rebuilt(owner: Any, change: Callable[[Any], Any]) -> Any:
+    """``owner`` with parts that are changed: in fields of dataclasses, in tuples and mappings.
+
+    ``change`` returns what it is given to leave it alone. What has no such part is left as it is.
     """
-    if callable(getattr(owner, "follow", None)) and not isinstance(owner, type):
-        return owner.follow(history)
-    if type(owner) is tuple:
-        bound = tuple(following(each, history) for each in owner)
-        return bound if any(a is not b for a, b in zip(owner, bound, strict=True)) else owner
-    if not is_dataclass(owner) or isinstance(owner, type):
+    changed = change(owner)
+    if changed is not owner or isinstance(owner, type):
+        return changed
+    parts: dict[Any, Any] = {}
+    if is_dataclass(owner):
+        parts = {each.name: getattr(owner, each.name) for each in fields(owner) if each.init}
+    elif isinstance(owner, Mapping):
+        parts = dict(owner)
+    elif type(owner) is tuple:
+        parts = dict(enumerate(owner))
+    new = {name: rebuilt(part, change) for name, part in parts.items()}
+    other = {name: part for name, part in new.items() if part is not parts[name]}
+    if not other:
         return owner
-    before = {each.name: getattr(owner, each.name) for each in fields(owner) if each.init}
-    after = {name: following(value, history) for name, value in before.items()}
-    changed = {name: value for name, value in after.items() if value is not before[name]}
-    return replace(owner, **changed) if changed else owner
+    if is_dataclass(owner) and not isinstance(owner, type):
+        return replace(owner, **other)
+    return new if isinstance(owner, Mapping) else tuple(new.values())
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,46 @@ def test_what_is_no_history(given, names, error, message):
     assert not pyplot.get_fignums()
 
 
+# -- learning rates ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    layers = [pnn.Dense(4), pnn.Tanh(), pnn.Dense(1)]
+    return pnn.find_learning_rate(pnn.Network(layers), XOR, ONES, loss="binary_cross_entropy")
+
+
+def test_a_sweep_is_its_losses_by_rate_and_its_suggestion(sweep):
+    axes = plotting.plot_learning_rates(sweep)
+    losses, smoothed, mark = axes.lines
+    for line, values in [(losses, sweep.losses), (smoothed, sweep.smoothed)]:
+        np.testing.assert_array_equal(line.get_xdata(), sweep.rates)
+        np.testing.assert_array_equal(line.get_ydata(), values)
+    assert set(mark.get_xdata()) == {sweep.suggestion}
+    assert legend(axes)[-1] == f"steepest at {sweep.suggestion:.2g}"
+    assert (axes.get_xscale(), axes.get_xlabel(), axes.get_ylabel()) == (
+        "log", "learning rate", "loss",
+    )  # fmt: skip
+    low, high = axes.get_ylim()
+    assert low < sweep.losses.min()
+    assert sweep.smoothed[0] < high < sweep.losses[0] + 2 * np.ptp(sweep.losses)
+    axes = plain()
+    assert plotting.plot_learning_rates(sweep, axes=axes) is axes
+
+
+def test_a_last_loss_of_many_times_as_much_leaves_the_curve_visible(sweep):
+    blown = sweep._replace(losses=np.append(sweep.losses[:-1], 1e9))
+    low, high = plotting.plot_learning_rates(blown).get_ylim()
+    assert high - low < 5 * np.ptp(sweep.smoothed)
+
+
+@pytest.mark.parametrize("given", [(1, 2, 3, 4), None, {"rates": [0.1]}])
+def test_what_is_no_sweep(given):
+    with pytest.raises(pnn.DataError, match="a sweep is what find_learning_rate returns; got"):
+        plotting.plot_learning_rates(given)
+    assert not pyplot.get_fignums()
+
+
 # -- activations ---------------------------------------------------------------------------
 
 
