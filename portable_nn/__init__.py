@@ -3,7 +3,7 @@
 A training step is a list of named kernel calls (a plan); a backend is a way to run it.
 """
 
-from portable_nn.activations import Identity, ReLU, Sigmoid, Softmax, Tanh
+from portable_nn.activations import Exponential, Identity, ReLU, Sigmoid, Softmax, Tanh
 from portable_nn.backend import Backend, get_backend
 from portable_nn.drivers import LBFGS
 from portable_nn.errors import (
@@ -45,8 +45,17 @@ from portable_nn.layers import (
 from portable_nn.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
+    GammaDeviance,
+    GaussianNLL,
     HalfSquaredError,
+    Hinge,
+    Huber,
+    LogCosh,
+    MeanAbsoluteError,
     MeanSquaredError,
+    PoissonDeviance,
+    Quantile,
+    TweedieDeviance,
 )
 from portable_nn.network import Network
 from portable_nn.optimizers import SGD, Adam, RMSProp
@@ -98,15 +107,22 @@ __all__ = [
     "Dense",
     "Dropout",
     "Embedding",
+    "Exponential",
     "ExponentialDecay",
     "ExponentialMovingAverage",
     "FileError",
     "Flatten",
+    "GammaDeviance",
+    "GaussianNLL",
     "HalfSquaredError",
+    "Hinge",
+    "Huber",
     "Identity",
     "Input",
     "InverseScaling",
+    "LogCosh",
     "MaxNorm",
+    "MeanAbsoluteError",
     "MeanSquaredError",
     "Network",
     "NetworkError",
@@ -117,8 +133,10 @@ __all__ = [
     "Orthogonal",
     "ParameterGroups",
     "PiecewiseConstant",
+    "PoissonDeviance",
     "PolynomialDecay",
     "PortableNNError",
+    "Quantile",
     "RMSProp",
     "RateSweep",
     "ReLU",
@@ -134,6 +152,7 @@ __all__ = [
     "StochasticWeightAveraging",
     "Tanh",
     "TruncatedNormal",
+    "TweedieDeviance",
     "Uniform",
     "Warmup",
     "find_learning_rate",

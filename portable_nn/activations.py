@@ -45,6 +45,12 @@ class ReLU(Activation):
     kernel = kernels.relu
 
 
+class Exponential(Activation):
+    """``a = exp(z)``, above 0: what counts and sizes are predicted by."""
+
+    kernel = kernels.exp
+
+
 class Softmax(Activation):
     """``a_c = exp(z_c) / sum_k exp(z_k)``: a distribution over the features of each row."""
 
@@ -52,6 +58,7 @@ class Softmax(Activation):
 
 
 ACTIVATIONS: dict[str, type[Activation] | type[Identity]] = {
+    "exponential": Exponential,
     "identity": Identity,
     "relu": ReLU,
     "sigmoid": Sigmoid,

@@ -154,24 +154,22 @@ def _one_a_row(host: HostArray, rows: int, name: str, columns: int | None = None
         raise ShapeError(f"{x} has {rows} row{'s' * (rows != 1)}; got {name} {host.shape}.{turned}")
 
 
-def weights(weight: Any, rows: int) -> HostArray:
+def weights(weight: Any, rows: int, name: str = "sample_weight") -> HostArray:
     """Sample weights (rows,), not negative, not all zero; ones if None."""
     if weight is None:
         return np.ones(rows)
-    host = numeric(read(weight, "sample_weight"), "sample_weight", weight).astype(np.float64)
-    _one_a_row(host, rows, "sample_weight")
+    host = numeric(read(weight, name), name, weight).astype(np.float64)
+    _one_a_row(host, rows, name)
     if host.ndim != 1:
-        raise ShapeError(f"sample_weight is (n,), one number a row; got {host.shape}.")
+        raise ShapeError(f"{name} is (n,), one number a row; got {host.shape}.")
     if (host < 0.0).any():
         row = int(np.argmax(host < 0.0))
-        raise DataError(f"sample_weight[{row}] is {host[row]}; weights are not negative.")
+        raise DataError(f"{name}[{row}] is {host[row]}; weights are not negative.")
     if not host.any():
-        raise DataError(
-            "sample_weight is all zeros; weights are not negative, and not zero everywhere."
-        )
+        raise DataError(f"{name} is all zeros; weights are not negative, and not zero everywhere.")
     ratios: HostArray = host / host.max()  # only they count
     if ratios[ratios > 0.0].min() < 1e-30:
-        raise DataError("sample_weight spans more than 30 powers of ten; use 0 for the least.")
+        raise DataError(f"{name} spans more than 30 powers of ten; use 0 for the least.")
     return ratios
 
 

@@ -17,7 +17,7 @@ from portable_nn.optimizers import Optimizer
 from portable_nn.plan import Plan
 from portable_nn.scaling import Scaling
 from portable_nn.session import Rows, Session, Validation
-from portable_nn.targets import Targets
+from portable_nn.targets import Targets, class_weights
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Fitted:
     """How it learns, from what, and its values.
 
-    ``inputs`` is None if they are not scaled, ``optimizer`` if the file had none.
+    ``inputs`` is None if they are not scaled, ``optimizer`` if the file had none,
+    ``class_weights``, one number a class, if all weigh the same.
     """
 
     loss: Loss
@@ -36,6 +37,7 @@ class Fitted:
     inputs: Scaling | None
     features: Features
     session: Session
+    class_weights: HostArray | None = None
 
     def table(self, x: Any, plan: Plan, name: str = "x") -> HostArray:
         """``x`` checked, and as the layers take it: (n, features) of the plan's dtype."""
@@ -68,9 +70,13 @@ class Fitted:
         if y.dtype.kind == "f":
             cast(y, dtype, name)  # predictions are of this dtype, and in these units
         encoded = self.targets.encode(y, name)
+        weight = checks.weights(sample_weight, len(x))
+        if self.class_weights is not None:
+            together = weight * self.class_weights[encoded[:, 0]]
+            weight = checks.weights(together, len(x), "sample_weight times class_weight")
         if self.targets.dtype == "float":
             encoded = cast(encoded, dtype, name, y)
-        return Rows(x, encoded, checks.weights(sample_weight, len(x)))
+        return Rows(x, encoded, weight)
 
     def validation(self, pair: Any, plan: Plan) -> Validation:
         """A pair (x, y) checked, to be measured by an evaluation plan."""
@@ -96,6 +102,20 @@ def learn_targets(
     loss: Loss, y: HostArray, outputs: int, standardize: bool, known: Fitted | None
 ) -> Targets:
     """What the network knows of targets of this kind already, or learns from these."""
-    if known is not None and isinstance(known.targets, loss.targets):
+    if known is not None and type(known.targets) is loss.targets:
         return known.targets
     return loss.targets.learn(y, outputs, standardize)
+
+
+def learn_class_weights(
+    loss: Loss, y: HostArray, targets: Targets, known: Fitted | None
+) -> HostArray | None:
+    """The weight of each class that the loss asks for; as before, if it goes on with them."""
+    asked = getattr(loss, "class_weight", None)
+    if asked is None:
+        return None
+    if known is not None and known.targets is targets:
+        before = known.class_weights
+        if before is not None and asked == getattr(known.loss, "class_weight", None):
+            return before
+    return class_weights(asked, targets, y)

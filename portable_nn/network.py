@@ -14,7 +14,7 @@ from portable_nn.compose import compose
 from portable_nn.drivers import Driver
 from portable_nn.errors import NetworkError, NonFiniteError, NotFittedError, ShapeError
 from portable_nn.files import write_model
-from portable_nn.fitted import Fitted, learn_inputs, learn_targets
+from portable_nn.fitted import Fitted, learn_class_weights, learn_inputs, learn_targets
 from portable_nn.fitting import fit
 from portable_nn.inputs import Features, check_features, check_one_hot, read_inputs
 from portable_nn.layers import Layer, check_layers
@@ -290,7 +290,8 @@ class Network:
             if session is None:
                 place = place or get_backend()
                 session = Session(place, self._values(place, plan) if known else {})
-            fitted = Fitted(chosen, step_by, targets, inputs, features, session)
+            weights = learn_class_weights(chosen, labels, targets, known)
+            fitted = Fitted(chosen, step_by, targets, inputs, features, session, weights)
             rows = fitted.rows(fitted.scale(given, self.dtype), labels, self.dtype, sample_weight)
             session.initialize(plan, seed)
             self._fitted, self.columns = fitted, self.columns if known else None
@@ -339,6 +340,8 @@ class Network:
             "optimizer": optimizer, "targets": fitted.targets, "inputs": fitted.inputs,
             "features": _listed(fitted.features),
         }  # fmt: skip
+        if fitted.class_weights is not None:
+            record["class_weights"] = fitted.class_weights
         described = {name: describe(value) for name, value in record.items()}
         described["columns"] = None if self.columns is None else self.columns.to_record()
         write_model(path, self._host_values("parameter", "state"), described)

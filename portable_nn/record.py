@@ -1,8 +1,8 @@
 """Layers, losses, optimizers and what they are made of, as JSON values and back.
 
-A dataclass is its class's name and its fields, so it holds numbers, text, tuples, small arrays,
-functions of this library, and other dataclasses. Code is never in a record: of a function of the
-user's own it has the name, and of a class of the user's own the name and the fields.
+A dataclass is its class's name and its fields, so it holds numbers, text, tuples, mappings, small
+arrays, functions of this library, and other dataclasses. Code is never in a record: of a function
+of the user's own it has the name, and of a class of the user's own the name and the fields.
 """
 
 from __future__ import annotations

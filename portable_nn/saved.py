@@ -20,6 +20,7 @@ from portable_nn.record import restore
 from portable_nn.scaling import Scaling
 from portable_nn.session import Session
 from portable_nn.tables import Columns
+from portable_nn.targets import Targets
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -85,12 +86,18 @@ def _network(arrays: Mapping[str, HostArray], record: dict[str, Any], place: Bac
 
 def _fits(fitted: Fitted, plan: Plan) -> bool:
     """Whether what was learned of the data is of the right kinds and sizes."""
-    targets, inputs = fitted.targets, fitted.inputs
+    targets, inputs, weights = fitted.targets, fitted.inputs, fitted.class_weights
     return (
         isinstance(fitted.loss, Loss)
         and isinstance(fitted.optimizer, Optimizer | Driver | None)
-        and isinstance(targets, fitted.loss.targets)
+        and type(targets) is fitted.loss.targets
         and targets.outputs == plan.buffers[plan.outputs["output"]].shape[-1]
         and isinstance(inputs, Scaling | None)
         and (inputs is None or inputs.mean.shape == (total(fitted.features),))
+        and (weights is None or _weigh(weights, targets))
     )
+
+
+def _weigh(weights: HostArray, targets: Targets) -> bool:
+    """Whether there is a weight for each class."""
+    return weights.shape == targets.labels().shape and bool((weights >= 0.0).all())

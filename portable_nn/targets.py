@@ -6,6 +6,7 @@ reads, and turns outputs back into what the user gave.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -29,6 +30,14 @@ class Targets(Protocol):
     @property
     def outputs(self) -> int:
         """Of the network that learns them."""
+
+    @classmethod
+    def width(cls, outputs: int) -> int:
+        """Of what ``encode`` gives, for a network with so many outputs."""
+
+    @classmethod
+    def typical(cls, numbers: HostArray) -> HostArray:
+        """A ``y`` for so many rows and outputs, made of normal numbers (n, outputs)."""
 
     @classmethod
     def learn(cls, y: HostArray, outputs: int, standardize: bool = False) -> Targets:
@@ -63,12 +72,12 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _width(y: HostArray, outputs: int, name: str, remedy: str = "") -> None:
+def _check_width(y: HostArray, outputs: int, wanted: int, name: str, remedy: str = "") -> None:
     width = y.shape[1] if y.ndim == 2 else 1
-    if y.ndim not in (1, 2) or width != outputs:
+    if y.ndim not in (1, 2) or width != wanted:
         raise ShapeError(
-            f"the network has {_count(outputs, 'output')}, so {name} must be (n, {outputs})"
-            f"{' or (n,)' if outputs == 1 else ''}; got {y.shape}.{remedy}"
+            f"the network has {_count(outputs, 'output')}, so {name} must be (n, {wanted})"
+            f"{' or (n,)' if wanted == 1 else ''}; got {y.shape}.{remedy}"
         )
 
 
@@ -153,8 +162,17 @@ class Numbers:
     metric: ClassVar[str] = "r2"
 
     def __post_init__(self) -> None:
-        if self.scaling is not None and self.scaling.mean.shape != (self.outputs,):
-            raise DataError(f"a scaling of {self.outputs} numbers is needed.")
+        width = self.width(self.outputs)
+        if self.scaling is not None and self.scaling.mean.shape != (width,):
+            raise DataError(f"a scaling of {width} numbers is needed.")
+
+    @classmethod
+    def width(cls, outputs: int) -> int:
+        return outputs
+
+    @classmethod
+    def typical(cls, numbers: HostArray) -> HostArray:
+        return numbers[:, : cls.width(numbers.shape[1])]
 
     @classmethod
     def learn(cls, y: HostArray, outputs: int, standardize: bool = False) -> Numbers:
@@ -182,13 +200,67 @@ class Numbers:
         return r2(y, predictions)
 
     def _check(self, y: HostArray, name: str) -> None:
-        _width(y, self.outputs, name)
+        _check_width(y, self.outputs, self.width(self.outputs), name)
         _same_rank(y, self.flat, name)
         if y.dtype.kind not in "biuf":
             raise DataError(
                 f"this loss takes numbers as y; {name} has dtype {y.dtype}. Labels are for "
                 f"cross_entropy; numerals in text become numbers by {variable(name)}.astype(float)."
             )
+
+
+class NonNegative(Numbers):
+    """Numbers that are 0 or more, counts say; they keep their units, standardized or not."""
+
+    @classmethod
+    def typical(cls, numbers: HostArray) -> HostArray:
+        return np.where(numbers > 0.0, numbers, 0.0)
+
+    @classmethod
+    def learn(cls, y: HostArray, outputs: int, standardize: bool = False) -> Numbers:
+        return super().learn(y, outputs)
+
+    def _check(self, y: HostArray, name: str) -> None:
+        super()._check(y, name)
+        self._check_least(y, name, y < 0, "0 or more")
+
+    @staticmethod
+    def _check_least(y: HostArray, name: str, below: HostArray, wanted: str) -> None:
+        if below.any():
+            place = np.argwhere(below)[0].tolist()
+            raise DataError(
+                f"this loss takes numbers that are {wanted} as y; {name}{place} is "
+                f"{y[tuple(place)]}. For any numbers there is mean_squared_error."
+            )
+
+
+class Positive(NonNegative):
+    """Numbers above 0; they keep their units, standardized or not."""
+
+    @classmethod
+    def typical(cls, numbers: HostArray) -> HostArray:
+        amounts: HostArray = np.exp(numbers)
+        return amounts
+
+    def _check(self, y: HostArray, name: str) -> None:
+        super()._check(y, name)
+        self._check_least(y, name, y <= 0, "above 0")
+
+
+class MeansAndVariances(Numbers):
+    """Real numbers, (n,) or (n, k), for two outputs each: all means, then what is beside them."""
+
+    @classmethod
+    def width(cls, outputs: int) -> int:
+        if outputs % 2:
+            raise ShapeError(
+                f"this loss takes a mean and a log variance for each number, so a network with "
+                f"2 outputs for (n,), 2 k for (n, k); this one has {outputs}."
+            )
+        return outputs // 2
+
+    def decode(self, outputs: HostArray) -> HostArray:
+        return super().decode(outputs[:, : self.width(self.outputs)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +274,14 @@ class Labels:
     @property
     def outputs(self) -> int:
         return len(self.classes)
+
+    @classmethod
+    def width(cls, outputs: int) -> int:
+        return 1
+
+    @classmethod
+    def typical(cls, numbers: HostArray) -> HostArray:
+        return np.resize(np.arange(numbers.shape[1]), len(numbers))
 
     @classmethod
     def learn(cls, y: HostArray, outputs: int, standardize: bool = False) -> Labels:
@@ -255,6 +335,15 @@ class Binary:
     flat: bool
     dtype: ClassVar[Literal["float", "index"]] = "float"
     metric: ClassVar[str] = "accuracy"
+    border: ClassVar[float] = 0.5
+
+    @classmethod
+    def width(cls, outputs: int) -> int:
+        return outputs
+
+    @classmethod
+    def typical(cls, numbers: HostArray) -> HostArray:
+        return (numbers > 0.0).astype(np.int64)
 
     @classmethod
     def learn(cls, y: HostArray, outputs: int, standardize: bool = False) -> Binary:
@@ -264,7 +353,7 @@ class Binary:
             classes = np.array([0, 1], dtype=y.dtype if y.dtype.kind in "biuf" else None)
         if len(classes) != 2:
             raise DataError(
-                f"binary cross-entropy takes two classes; y has {len(classes)}. For more there "
+                f"this loss takes two classes; y has {len(classes)}. For more there "
                 f"is cross_entropy, with one output a class."
             )
         return cls(classes, outputs, y.ndim == 1)
@@ -272,7 +361,7 @@ class Binary:
     @staticmethod
     def _check(y: HostArray, outputs: int, name: str) -> None:
         remedy = " For labels (n,) end in Dense(1), or use cross_entropy." if y.ndim == 1 else ""
-        _width(y, outputs, name, remedy)
+        _check_width(y, outputs, outputs, name, remedy)
         _are_labels(y, name, "biufUS")
 
     def encode(self, y: HostArray, name: str = "y") -> HostArray:
@@ -281,7 +370,7 @@ class Binary:
         return _known(y, self.classes, name).reshape(len(y), -1)
 
     def decode(self, outputs: HostArray) -> HostArray:
-        labels = self.classes[(outputs > 0.5).astype(np.int64)]
+        labels = self.classes[(outputs > self.border).astype(np.int64)]
         return labels[:, 0] if self.flat else labels
 
     def probabilities(self, outputs: HostArray) -> HostArray:
@@ -293,3 +382,47 @@ class Binary:
     def score(self, y: HostArray, predictions: HostArray) -> float:
         self._check(y, self.outputs, "y")
         return _accuracy(y, predictions)
+
+
+class Margins(Binary):
+    """Two classes (n,), or yes and no (n, k), told apart by the sign of the outputs."""
+
+    border: ClassVar[float] = 0.0
+
+    def probabilities(self, outputs: HostArray) -> HostArray:
+        raise DataError(
+            "this network gives margins, which are no probabilities; see outputs, or train it with "
+            "binary_cross_entropy."
+        )
+
+
+def class_weights(asked: Mapping[Any, float] | str, targets: Targets, y: HostArray) -> HostArray:
+    """The weight of each class: what a mapping says, or ``"balanced"``, ``n / (classes * count)``.
+
+    ``y`` are the rows of a fit, checked; errors say what does not fit together.
+    """
+    classes = targets.labels()
+    if y.ndim > 1:
+        raise DataError(
+            f"class_weight is for labels (n,); y is {y.shape}. Weights of rows are sample_weight."
+        )
+    if isinstance(asked, str):
+        counts = np.bincount(targets.encode(y)[:, 0], minlength=len(classes))
+        if not counts.all():
+            missing = _cut(classes[counts == 0][0])
+            raise DataError(
+                f"class_weight='balanced' counts the rows of each class; y has none of {missing}. "
+                f"Give a number for each label."
+            )
+        return np.asarray(len(y) / (len(classes) * counts))
+    labels = classes.tolist()
+    for label in asked:
+        if label not in labels:
+            raise DataError(
+                f"class_weight has the label {label!r:.60}, which is not among the "
+                f"{len(labels)} classes of the fit, {_cut(classes[0])} to {_cut(classes[-1])}."
+            )
+    for label in labels:
+        if label not in asked:
+            raise DataError(f"class_weight has no number for the class {label!r:.60}.")
+    return np.array([float(asked[label]) for label in labels])

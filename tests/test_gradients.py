@@ -67,6 +67,7 @@ LAYERS = {
     pnn.Dropout: between(pnn.Dropout(0.4)),
     pnn.Embedding: [pnn.Embedding(4, 2), pnn.Tanh(), pnn.Dense(2)],
     pnn.Flatten: [pnn.Flatten(), pnn.Dense(2)],
+    pnn.Exponential: between(pnn.Exponential()),
     pnn.Identity: between(pnn.Identity()),
     pnn.Input: [
         pnn.Concatenate([[pnn.Input("a"), pnn.Dense(2)], [pnn.Input("b"), pnn.Tanh()]]),
@@ -87,8 +88,17 @@ NAMED = {"a": FEATURES - 1, "b": 1}
 LOSSES = {
     pnn.BinaryCrossEntropy: lambda rng, k: rng.uniform(size=(ROWS, k)),
     pnn.CrossEntropy: lambda rng, k: rng.integers(0, k, (ROWS, 1)),
+    pnn.GammaDeviance: lambda rng, k: rng.gamma(2.0, size=(ROWS, k)),
+    pnn.GaussianNLL: lambda rng, k: rng.normal(size=(ROWS, k // 2)),
     pnn.HalfSquaredError: lambda rng, k: rng.normal(size=(ROWS, k)),
+    pnn.Hinge: lambda rng, k: rng.integers(0, 2, (ROWS, k)).astype(float),
+    pnn.Huber: lambda rng, k: rng.normal(size=(ROWS, k)),
+    pnn.LogCosh: lambda rng, k: rng.normal(size=(ROWS, k)),
+    pnn.MeanAbsoluteError: lambda rng, k: rng.normal(size=(ROWS, k)),
     pnn.MeanSquaredError: lambda rng, k: rng.normal(size=(ROWS, k)),
+    pnn.PoissonDeviance: lambda rng, k: rng.poisson(1.0, (ROWS, k)).astype(float),
+    pnn.Quantile: lambda rng, k: rng.normal(size=(ROWS, k)),
+    pnn.TweedieDeviance: lambda rng, k: rng.poisson(1.0, (ROWS, k)) * rng.uniform(size=(ROWS, k)),
 }
 """How the targets of each loss are drawn, for k outputs."""
 
@@ -217,7 +227,7 @@ def plan_output(plan):
 def branches(plan, buffers):
     """Which piece of every kinked function each element is on."""
     return [
-        call.kernel.branch(xp, *[buffers[name] for name in call.inputs])
+        call.kernel.branch(xp, *[buffers[name] for name in call.inputs], **call.attributes)
         for call in plan.section("gradient")
         if call.kernel.branch is not None
     ]
@@ -257,12 +267,12 @@ def test_layer(kind):
 
 @pytest.mark.parametrize("loss", LOSSES, ids=[c.__name__ for c in LOSSES])
 def test_loss_of_a_perceptron(loss):
-    assert_gradients_are_slopes([pnn.Dense(3)], loss())
+    assert_gradients_are_slopes([pnn.Dense(4)], loss())
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=[c.__name__ for c in LOSSES])
 def test_whole_network(loss):
-    layers = [pnn.Dense(4), pnn.Tanh(), pnn.Dense(4), pnn.ReLU(), pnn.Dropout(0.3), pnn.Dense(3)]
+    layers = [pnn.Dense(4), pnn.Tanh(), pnn.Dense(4), pnn.ReLU(), pnn.Dropout(0.3), pnn.Dense(4)]
     assert_gradients_are_slopes(layers, loss())
 
 

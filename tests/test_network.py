@@ -741,7 +741,7 @@ MISTAKES = {
     "an empty batch": ({"batch_size": 0}, DataError, "batch_size is .*; got 0"),
     "a batch of truth": ({"batch_size": True}, DataError, "batch_size is .*; got True"),
     "a negative seed": ({"seed": -1}, DataError, "seed is a whole number, 0 or more; got -1"),
-    "a loss not known": ({"loss": "hinge"}, NetworkError, "cross_entropy.*; got 'hinge'"),
+    "a loss not known": ({"loss": "ranking"}, NetworkError, "cross_entropy.*; got 'ranking'"),
     "a loss that is a class": ({"loss": CrossEntropy}, NetworkError, "loss"),
     "an optimizer not known": ({"optimizer": "rprop"}, NetworkError, "adam.*; got 'rprop'"),
     "an optimizer that is a class": ({"optimizer": Adam}, NetworkError, "optimizer"),

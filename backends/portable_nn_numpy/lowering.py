@@ -163,15 +163,17 @@ def softmax_backward(new: Scratch, grad: HostArray, a: HostArray, out: HostArray
     return [*mean, (np.subtract, (grad, row, product)), (np.multiply, (product, a, out))]
 
 
-def cross_entropy(new: Scratch, *arrays: HostArray) -> list[Op]:
+def cross_entropy(new: Scratch, *arrays: HostArray, label_smoothing: float = 0.0) -> list[Op]:
     z, targets, weight, scale, loss, grad = arrays
     shift, e, row, mine, share = new(z), new(z), new(weight), new(weight), new(weight)
     hot, classes, columns = new(z, bool), np.arange(z.shape[-1]), (0, 1)
-    pick: list[Op] = [
-        (np.equal, (targets, classes, hot)),
-        (np.multiply, (shift, hot, shift)),
-        _row_sum(shift, mine),
-    ]
+    pick: list[Op] = [(np.equal, (targets, classes, hot))]
+    if label_smoothing:
+        rest = np.full((), label_smoothing / z.shape[-1], z.dtype)
+        kept, soft = np.full((), 1.0 - label_smoothing, z.dtype), new(z)
+        pick += [(np.multiply, (hot, kept, soft)), (np.add, (soft, rest, soft))]
+        hot = soft
+    pick += [(np.multiply, (shift, hot, shift)), _row_sum(shift, mine)]
     slope = [
         (np.divide, (e, row, e)),
         (np.subtract, (e, hot, e)),

@@ -54,6 +54,18 @@ def sigmoid(xp: Namespace, z: Array) -> Array:
     return xp.exp(xp.minimum(z, xp.zeros_like(z))) / (1.0 + xp.exp(-xp.abs(z)))
 
 
+@accurate()
+def exp_backward(xp: Namespace, grad: Array, a: Array) -> Array:
+    """``grad * a`` with ``a = exp(z)``."""
+    return grad * a
+
+
+@accurate(backward=from_output(exp_backward))
+def exp(xp: Namespace, z: Array) -> Array:
+    """``a = exp(z)``."""
+    return xp.exp(z)
+
+
 @kernel(
     shapes=lambda grad, a: (grad,),
     donates=((0, 0),),

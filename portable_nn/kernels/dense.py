@@ -72,6 +72,28 @@ def add(xp: Namespace, a: Array, b: Array) -> Array:
     return a + b
 
 
+def _negative_backward(call: Call, grads: Sequence[str]) -> list[Gradient]:
+    return [Gradient((0,), (grads[0],), negative)]
+
+
+@accurate(backward=_negative_backward)
+def negative(xp: Namespace, x: Array) -> Array:
+    """``-x``."""
+    return -x
+
+
+@elementwise(
+    backward=lambda call, grads: [
+        Gradient((0,), (grads[0],)),
+        Gradient((1,), (grads[0],), negative),
+    ],
+    magnitude=lambda xp, a, b: (xp.abs(a) + xp.abs(b),),
+)
+def subtract(xp: Namespace, a: Array, b: Array) -> Array:
+    """``a - b``, of equal shapes."""
+    return a - b
+
+
 def _multiply_backward(call: Call, grads: Sequence[str]) -> list[Gradient]:
     a, b = call.inputs
     return [Gradient((0,), (grads[0], b), multiply), Gradient((1,), (a, grads[0]), multiply)]

@@ -170,7 +170,7 @@ def check_layer(
 def check_loss(
     loss: Loss | str,
     *,
-    outputs: int = 3,
+    outputs: int = 4,
     y: Any = None,
     backend: Where = None,
     dtype: str | None = None,

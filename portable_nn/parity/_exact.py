@@ -13,7 +13,7 @@ A kernel with an exponential, a logarithm, a root or a division always rounds: t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import array_api_compat.numpy
@@ -23,6 +23,7 @@ from portable_nn import kernels
 from portable_nn.activations import ReLU
 from portable_nn.backend import Where, get_backend
 from portable_nn.layers import Concatenate, Dense, Dropout, Embedding, Layer, Residual
+from portable_nn.losses import Hinge, Huber, Loss, MeanAbsoluteError, Quantile
 from portable_nn.network import Network
 from portable_nn.optimizers import SGD
 from portable_nn.parity._origins import suspects, writer
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 INEXACT = (
     kernels.adam, kernels.rmsprop, kernels.binary_cross_entropy, kernels.cross_entropy,
     kernels.sigmoid, kernels.sigmoid_backward, kernels.softmax, kernels.softmax_backward,
-    kernels.tanh, kernels.tanh_backward,
+    kernels.tanh, kernels.tanh_backward, kernels.exp, kernels.exp_backward, kernels.log_cosh,
+    kernels.tweedie_deviance, kernels.gaussian_nll,
 )  # fmt: skip
 DIGITS = {"float32": 9, "float64": 17}
 """Decimal digits that tell any two numbers apart."""
@@ -59,13 +61,21 @@ class Exchanged:
         return builder.call(kernels.concatenate, *taken)
 
 
+class Squares(Loss):
+    """``mean_k (t_k - a_k)^2`` a row, of several calls."""
+
+    def forward(self, builder: PlanBuilder, z: str) -> str:
+        error = builder.call(kernels.subtract, self.expected(builder, z), z)
+        return self.total(builder, builder.call(kernels.multiply, error, error))
+
+
 @dataclass(frozen=True)
 class Case:
     """A network, how it is trained, and its data, which make two batches."""
 
     name: str
     layers: Sequence[Layer]
-    loss: str
+    loss: Loss | str
     optimizer: SGD
     x: HostArray
     y: HostArray
@@ -78,7 +88,7 @@ def networks(dtype: str) -> list[Case]:
     """The networks for a dtype, which says how long the long numbers are."""
     low = {"float32": 2.0**-12, "float64": 2.0**-36}[dtype]
     every = _long_inputs, _long_weights, _residual, _features, _embedding, _dropout
-    return [network(low) for network in every]
+    return [*[network(low) for network in every], *_losses(low)]
 
 
 def _cycle(shape: tuple[int, ...], *values: float) -> HostArray:
@@ -164,6 +174,15 @@ def _dropout(low: float) -> Case:
     layers: list[Layer] = [first, ReLU(), Dropout(0.5), last]
     y, by = _cycle((8, 2), 1, 0, -1) + low, SGD(0.5, momentum=0.5, nesterov=True)
     return Case("dropout", layers, "half_squared_error", by, x, y, shuffle=True)
+
+
+def _losses(low: float) -> Iterator[Case]:
+    """The residual network with losses that have kinks, errors on both sides of them."""
+    case = _residual(low)
+    yes = _cycle(case.y.shape, 1, 0, 0)
+    for loss in (MeanAbsoluteError(), Huber(), Quantile(0.25), Hinge(), Squares()):
+        y = yes if isinstance(loss, Hinge) else case.y
+        yield replace(case, name=type(loss).__name__, loss=loss, y=y)
 
 
 # -- what is found -------------------------------------------------------------------------

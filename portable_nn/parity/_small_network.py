@@ -24,7 +24,6 @@ from portable_nn.parity._slopes import slope
 from portable_nn.parity._training import check_training
 from portable_nn.plan import Plan
 from portable_nn.runner import Reference, Watch
-from portable_nn.targets import Binary
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -121,10 +120,7 @@ class SmallNetwork:
 
 def targets(loss: Loss, rows: int, outputs: int, seed: int) -> HostArray:
     """Of the kind that a loss learns from."""
-    if loss.targets.dtype == "index":
-        return np.arange(rows) % outputs
-    numbers = np.random.default_rng(seed + 1).normal(size=(rows, outputs))
-    return (numbers > 0.0).astype(np.int64) if issubclass(loss.targets, Binary) else numbers
+    return loss.targets.typical(np.random.default_rng(seed + 1).normal(size=(rows, outputs)))
 
 
 class _Seen(Reference):

@@ -58,6 +58,16 @@ CASES = {
         case("one row", normal(1, 10), uniform(0.0, 1.0, 1, 10)),
         case("edge", MIXED, given([[1.0, 0.0, 1e-30, 0.99999994]] * 3)),
     ],
+    kernels.exp: [
+        case("ordinary", normal(24, 10, scale=3.0)),
+        case("one row", normal(1, 10)),
+        case("edge", given([[0.0, -0.0, 1e-30, -1e-30], [80.0, -80.0, 20.0, -20.0]])),
+    ],
+    kernels.exp_backward: [
+        case("ordinary", normal(24, 10), uniform(0.0, 9.0, 24, 10)),
+        case("one row", normal(1, 10), uniform(0.0, 9.0, 1, 10)),
+        case("edge", MIXED, given([[1e-30, 0.0, 1e30, 1.0]] * 3)),
+    ],
     kernels.softmax: [
         case("ordinary", normal(24, 10, scale=3.0)),
         case("long", normal(4, 600)),
@@ -78,6 +88,8 @@ TEXTBOOK = {
     kernels.relu_backward: lambda grad, a: np.where(a > 0, grad, 0),
     kernels.tanh: lambda z: 1.0 - 2.0 / (np.exp(2.0 * z) + 1.0),
     kernels.tanh_backward: lambda grad, a: grad * (1.0 - a**2),
+    kernels.exp: lambda z: np.exp(z / 2.0) ** 2,
+    kernels.exp_backward: lambda grad, a: a * grad,
     kernels.sigmoid: logistic,
     kernels.sigmoid_backward: lambda grad, a: grad * a - grad * a**2,
     kernels.softmax: textbook_softmax,

@@ -41,6 +41,16 @@ CASES = {
         case("spread", spread(24, 10), spread(24, 10)),
         case("one row", normal(1, 10), normal(1, 10)),
     ],
+    kernels.negative: [
+        case("ordinary", normal(24, 10)),
+        case("spread", spread(24, 10)),
+        case("one row", normal(1, 10)),
+    ],
+    kernels.subtract: [
+        case("ordinary", normal(24, 10), normal(24, 10)),
+        case("spread", spread(24, 10), spread(24, 10)),
+        case("one row", normal(1, 10), normal(1, 10)),
+    ],
     kernels.multiply: [
         case("ordinary", normal(24, 10), normal(24, 10)),
         case("a mask", normal(24, 10), lambda rng: 1.25 * rng.integers(0, 2, (24, 10))),
@@ -54,5 +64,7 @@ TEXTBOOK = {
     kernels.linear_grad_weight: lambda x, grad: np.einsum("ni,no->io", x, grad),
     kernels.linear_grad_bias: lambda grad: np.einsum("no->o", grad),
     kernels.add: lambda a, b: b + a,
+    kernels.negative: lambda x: 0.0 - x,
+    kernels.subtract: lambda a, b: -(b - a),
     kernels.multiply: lambda a, b: b * a,
 }

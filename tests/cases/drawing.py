@@ -47,6 +47,17 @@ def given(values):
     return lambda rng: np.array(values)
 
 
+def led(first, draw):
+    """The same, but for the first number or row."""
+
+    def drawn(rng):
+        values = draw(rng)
+        values[(0,) * (values.ndim - np.ndim(first))] = first
+        return values
+
+    return drawn
+
+
 def rectified(*shape):
     """What relu gives: positive in even columns, 0 in odd ones."""
     return lambda rng: np.abs(rng.normal(size=shape)) * (np.arange(shape[-1]) % 2 == 0)
