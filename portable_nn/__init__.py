@@ -58,7 +58,7 @@ from portable_nn.losses import (
     TweedieDeviance,
 )
 from portable_nn.network import Network
-from portable_nn.optimizers import SGD, Adam, RMSProp
+from portable_nn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RAdam, RMSProp
 from portable_nn.plateau import ReduceOnPlateau
 from portable_nn.runner import Reference
 from portable_nn.saved import load
@@ -90,7 +90,9 @@ __version__ = "0.1.0"
 __all__ = [
     "LBFGS",
     "SGD",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "Backend",
     "BackendError",
     "BinaryCrossEntropy",
@@ -120,6 +122,7 @@ __all__ = [
     "Identity",
     "Input",
     "InverseScaling",
+    "Lion",
     "LogCosh",
     "MaxNorm",
     "MeanAbsoluteError",
@@ -137,6 +140,7 @@ __all__ = [
     "PolynomialDecay",
     "PortableNNError",
     "Quantile",
+    "RAdam",
     "RMSProp",
     "RateSweep",
     "ReLU",

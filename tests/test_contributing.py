@@ -135,7 +135,7 @@ LINES = {
     ("softsign_lowering.py",): 8,
     ("center.py", "center_layer.py"): 25,
     ("pseudo_huber.py", "pseudo_huber_loss.py"): 15,
-    ("adagrad.py", "adagrad_optimizer.py"): 25,
+    ("adadelta.py", "adadelta_optimizer.py"): 25,
 }
 """How many lines a new thing may cost, without its imports and docstrings."""
 
@@ -163,6 +163,7 @@ def test_what_a_recipe_asks_for_is_short(snippets, lines):
 KERNELS, LOWERINGS = "tests/test_kernels.py", "tests/test_numpy_lowering.py"
 API, PACKAGES = "tests/test_public_api.py", "tests/test_packaging.py"
 GRADIENTS, RECORD = "tests/test_gradients.py", "tests/test_record.py"
+OPTIMIZERS = "tests/test_optimizers.py"
 BACKEND, README = "tests/test_backend.py", "tests/test_readme.py"
 WHOLE = "test_public_api or test_every_"
 PROMISED = {
@@ -173,7 +174,7 @@ PROMISED = {
         [API, GRADIENTS, RECORD, "tests/test_center.py"],
     ),
     "loss": (300, f"huber or {WHOLE}", [KERNELS, API, GRADIENTS, RECORD]),
-    "optimizer": (250, f"adagrad or {WHOLE}", [KERNELS, API, GRADIENTS, RECORD]),
+    "optimizer": (250, f"adadelta or {WHOLE}", [KERNELS, API, GRADIENTS, RECORD, OPTIMIZERS]),
     "backend": (400, "beads", ["tests"]),
     "backend inside": (60, "beads or test_packaging or test_the_map", [BACKEND, PACKAGES, README]),
 }
@@ -237,7 +238,7 @@ USES = {
     "kernel": {"kernel": "softsign", "layers": "Bent()"},
     "layer": {"layers": "pnn.Center(), pnn.Softsign()"},
     "loss": {"loss": "'pseudo_huber'"},
-    "optimizer": {"optimizer": "pnn.AdaGrad(0.1)"},
+    "optimizer": {"optimizer": "pnn.Adadelta(epsilon=1e-5)"},
     "backend": {"backend": "beads"},
     "backend inside": {"backend": "beads:cpu"},
 }
@@ -288,7 +289,14 @@ LEFT_OUT = [
         },
     ),
     ("optimizer", {"export": f"{NOT_EXPORTED}[optimizers]", "table": f"{NO_NAME}[optimizers]"}),
-    ("optimizer", {"gradients": NO_GRADIENT_TEST, "record": NO_EXAMPLE}),
+    (
+        "optimizer",
+        {
+            "gradients": NO_GRADIENT_TEST,
+            "books": f"{OPTIMIZERS}::test_every_optimizer_has_a_textbook",
+            "record": NO_EXAMPLE,
+        },
+    ),
     ("backend", {"entry point": f"{BACKEND}::test_there_and_back[beads-float32]"}),
     (
         "backend inside",

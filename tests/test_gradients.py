@@ -162,12 +162,49 @@ def textbook_max_norm(p, grads):
     return p
 
 
+def textbook_adamw(p, grads):
+    m = v = 0.0
+    for t, g in enumerate(grads, start=1):
+        m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g**2
+        step = (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-3)
+        p = p - 0.1 * (step + (0.3 * p if p.ndim == 2 else 0.0))
+    return p
+
+
+def textbook_radam(p, grads):
+    """Divided, as rho is 39, from step 6 on: see tests/test_optimizers.py."""
+    m = 0.0
+    for t, g in enumerate(grads, start=1):
+        m = 0.8 * m + 0.2 * g
+        p = p - 0.1 * m / (1 - 0.8**t)
+    return p
+
+
+def textbook_adagrad(p, grads):
+    s = 0.1
+    for g in grads:
+        s = s + g**2
+        p = p - 0.1 * g / (np.sqrt(s) + 1e-3)
+    return p
+
+
+def textbook_lion(p, grads):
+    m = 0.0
+    for g in grads:
+        p, m = p - 0.1 * np.sign(0.8 * m + 0.2 * g), 0.95 * m + 0.05 * g
+    return p
+
+
 OPTIMIZERS = [
     (pnn.SGD(0.3), textbook_sgd),
     (pnn.SGD(0.3, momentum=0.8), textbook_momentum),
     (pnn.SGD(0.3, momentum=0.8, nesterov=True), textbook_nesterov),
     (pnn.RMSProp(0.1, beta=0.8, epsilon=1e-3), textbook_rmsprop),
     (pnn.Adam(0.1, beta1=0.8, beta2=0.95, epsilon=1e-3), textbook_adam),
+    (pnn.AdamW(0.1, 0.3, beta1=0.8, beta2=0.95, epsilon=1e-3), textbook_adamw),
+    (pnn.RAdam(0.1, beta1=0.8, beta2=0.95), textbook_radam),
+    (pnn.Adagrad(0.1, epsilon=1e-3, initial_accumulator=0.1), textbook_adagrad),
+    (pnn.Lion(0.1, beta1=0.8, beta2=0.95), textbook_lion),
     (pnn.Clipped(pnn.SGD(0.3), value=0.05), textbook_clipped),
     (pnn.Decayed(pnn.SGD(0.3), l2=0.1, decoupled=0.2, all_parameters=True), textbook_decayed),
     (pnn.MaxNorm(pnn.SGD(0.3), 0.5), textbook_max_norm),
@@ -310,7 +347,8 @@ def test_optimizer(optimizer, textbook):
     )
     state = arrays_of(plan, loss)
     first = {buffer.name: state[buffer.name] for buffer in plan.of_kind("parameter")}
-    state |= {buffer.name: np.zeros(buffer.shape) for buffer in plan.of_kind("state")}
+    for buffer in plan.of_kind("state"):
+        state[buffer.name] = buffer.source.fill(None, buffer.shape)
     step = pnn.Reference("numpy", xp).start(plan, state, ROWS)
     seen = {name: [] for name in first}
     for t in range(1, 6):

@@ -13,6 +13,7 @@ from oracle import assert_trains_by_the_formulas
 from portable_nn import (
     SGD,
     Adam,
+    AdamW,
     Dense,
     Dropout,
     Network,
@@ -44,6 +45,7 @@ OPTIMIZERS = {
     "nesterov": (SGD(0.1, momentum=0.9, nesterov=True), ["velocity"]),
     "rmsprop": (RMSProp(0.01), ["mean_square"]),
     "adam": (Adam(0.01), ["m", "v"]),
+    "adamw": (AdamW(0.01, 0.3, decay_all_parameters=True), ["m", "v"]),
 }
 """By kernel: an optimizer that uses it, and its states."""
 
@@ -64,7 +66,7 @@ def random_network(seed):
         layers.append(Dense(int(rng.integers(2, 9)), use_bias=bool(rng.integers(2))))
         layers += [inner[k] for k in rng.permutation(5)[: rng.integers(0, 3)]]
     layers.append(Dense(3, use_bias=bool(rng.integers(2))))
-    return layers, list(TARGETS)[seed % 4], list(OPTIMIZERS.values())[seed % 5][0]
+    return layers, list(TARGETS)[seed % 4], list(OPTIMIZERS.values())[seed % 6][0]
 
 
 RANDOM = range(12)

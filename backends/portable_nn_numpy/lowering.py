@@ -239,10 +239,18 @@ def adam(new: Scratch, *arrays: HostArray) -> list[Op]:
     return [*moments, *root, (np.divide, (u, t, u)), (np.subtract, (p, u, p1))]
 
 
+def adamw(new: Scratch, *arrays: HostArray) -> list[Op]:
+    p, *numbers, decay, p1, m1, v1 = arrays
+    t = new(p)
+    decayed: list[Op] = [(np.multiply, (p, decay, t)), (np.subtract, (p, t, p1))]
+    return [*decayed, *adam(new, p1, *numbers, p1, m1, v1)]
+
+
 LOWERINGS: dict[kernels.Kernel, Lowering] = {
     getattr(kernels, lowering.__name__): lowering
     for lowering in (
         adam,
+        adamw,
         add,
         cross_entropy,
         linear,

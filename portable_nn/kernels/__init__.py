@@ -39,12 +39,7 @@ from portable_nn.kernels.dense import (
     subtract,
 )
 from portable_nn.kernels.embedding import embedding, embedding_grad, one_hot_size
-from portable_nn.kernels.features import (
-    concatenate,
-    pad_features,
-    split_features,
-    take_features,
-)
+from portable_nn.kernels.features import concatenate, pad_features, split_features, take_features
 from portable_nn.kernels.loss import (
     binary_cross_entropy,
     cross_entropy,
@@ -71,7 +66,19 @@ from portable_nn.kernels.regularization import (
     penalized,
     scaled,
 )
-from portable_nn.kernels.update import adam, momentum, nesterov, rmsprop, sgd
+from portable_nn.kernels.update import (
+    adam,
+    adamw,
+    amsgrad,
+    divide_by_root,
+    lion,
+    momentum,
+    nesterov,
+    radam,
+    rmsprop,
+    sgd,
+    update_kernel,
+)
 
 __all__ = [
     "Call",
@@ -79,7 +86,9 @@ __all__ = [
     "Kernel",
     "accurate",
     "adam",
+    "adamw",
     "add",
+    "amsgrad",
     "average",
     "average_equally",
     "binary_cross_entropy",
@@ -88,6 +97,7 @@ __all__ = [
     "concatenate",
     "cross_entropy",
     "decayed",
+    "divide_by_root",
     "elementwise",
     "embedding",
     "embedding_grad",
@@ -104,6 +114,7 @@ __all__ = [
     "linear_grad_bias",
     "linear_grad_input",
     "linear_grad_weight",
+    "lion",
     "log_cosh",
     "loss_kernel",
     "max_norm",
@@ -119,6 +130,7 @@ __all__ = [
     "penalized",
     "pointwise_loss",
     "quantile",
+    "radam",
     "relu",
     "relu_backward",
     "rmsprop",
@@ -135,5 +147,6 @@ __all__ = [
     "tanh",
     "tanh_backward",
     "tweedie_deviance",
+    "update_kernel",
     "weighted_mean",
 ]

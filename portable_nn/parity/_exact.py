@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
 INEXACT = (
-    kernels.adam, kernels.rmsprop, kernels.binary_cross_entropy, kernels.cross_entropy,
+    kernels.adam, kernels.adamw, kernels.amsgrad, kernels.divide_by_root, kernels.lion,
+    kernels.radam, kernels.rmsprop, kernels.binary_cross_entropy, kernels.cross_entropy,
     kernels.sigmoid, kernels.sigmoid_backward, kernels.softmax, kernels.softmax_backward,
     kernels.tanh, kernels.tanh_backward, kernels.exp, kernels.exp_backward, kernels.log_cosh,
     kernels.tweedie_deviance, kernels.gaussian_nll,

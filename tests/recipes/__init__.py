@@ -129,6 +129,7 @@ EXPORTS, KERNELS = "portable_nn/__init__.py", "portable_nn/kernels/__init__.py"
 CASES = "tests/cases/{}.py"
 LAYER_EXPORTS = "portable_nn/layers/__init__.py"
 GRADIENTS, RECORDS = "tests/test_gradients.py", "tests/test_record.py"
+BOOKS = "tests/test_optimizers.py"
 ACTIVATIONS, LAYERS = "portable_nn/activations.py", "portable_nn/layers/_center.py"
 LOSSES, OPTIMIZERS = "portable_nn/losses.py", "portable_nn/optimizers.py"
 LOWERINGS = "backends/portable_nn_numpy/lowering.py"
@@ -225,34 +226,37 @@ LOSS = {
     "record": entry((5,), RECORDS, "EXAMPLES", "losses.PseudoHuber(0.5),"),
 }
 OPTIMIZER = {
-    "kernel": code((1,), "portable_nn/kernels/update.py", "adagrad.py"),
-    "export kernel": export((1,), KERNELS, "portable_nn.kernels.update", "adagrad"),
+    "kernel": code((1,), "portable_nn/kernels/update.py", "adadelta.py"),
+    "export kernel": export((1,), KERNELS, "portable_nn.kernels.update", "adadelta"),
     "cases": entry(
         (1,),
         CASES.format("update"),
         "CASES",
-        "kernels.adagrad: [",
-        '    case("ordinary", normal(9, 5), normal(9, 5), square(9, 5), given(0.1), given(1e-8)),',
-        '    case("a bias", normal(9), normal(9), square(9), given(0.1), given(1e-8)),',
+        "kernels.adadelta: [",
+        '    case("ordinary", *[normal(9, 5)] * 2, *[square(9, 5)] * 2, *_INSIDE[:3], given(1.0)),',
+        '    case("a bias", *[normal(9)] * 2, *[square(9)] * 2, *_INSIDE[:3], given(1.0)),',
         "],",
     ),
-    "formula": entry(
+    "textbook": entry(
         (1,),
         CASES.format("update"),
         "TEXTBOOK",
-        "kernels.adagrad: lambda p, g, s, learning_rate, epsilon: (",
-        "    p - learning_rate / (np.hypot(np.sqrt(s), g) + epsilon) * g,",
-        "    s + g**2,",
-        "),",
+        "kernels.adadelta: textbook_adadelta,",
     ),
-    "optimizer": code((2, 3, 4), OPTIMIZERS, "adagrad_optimizer.py", before="OPTIMIZERS = "),
-    "table": entry((5,), OPTIMIZERS, "OPTIMIZERS", '"adagrad": AdaGrad,'),
-    "export": export((5,), EXPORTS, "portable_nn.optimizers", "AdaGrad"),
-    "recurrence": code((5,), GRADIENTS, "adagrad_recurrence.py", before="OPTIMIZERS = "),
+    "formula": code((1,), CASES.format("update"), "adadelta_formula.py", before="CASES = "),
+    "optimizer": code((2, 3, 4), OPTIMIZERS, "adadelta_optimizer.py", before="OPTIMIZERS = "),
+    "table": entry((5,), OPTIMIZERS, "OPTIMIZERS", '"adadelta": Adadelta,'),
+    "export": export((5,), EXPORTS, "portable_nn.optimizers", "Adadelta"),
+    "recurrence": code((5,), GRADIENTS, "adadelta_recurrence.py", before="OPTIMIZERS = "),
     "gradients": entry(
-        (5,), GRADIENTS, "OPTIMIZERS", "(pnn.AdaGrad(0.1, epsilon=1e-3), textbook_adagrad),"
+        (5,),
+        GRADIENTS,
+        "OPTIMIZERS",
+        "(pnn.Adadelta(0.5, rho=0.8, epsilon=1e-3), textbook_adadelta),",
     ),
-    "record": entry((5,), RECORDS, "EXAMPLES", "optimizers.AdaGrad(0.5, 1e-3),"),
+    "book": code((5,), BOOKS, "adadelta_book.py", before="BOOKS = "),
+    "books": entry((5,), BOOKS, "BOOKS", '"adadelta": textbook_adadelta,'),
+    "record": entry((5,), RECORDS, "EXAMPLES", "optimizers.Adadelta(0.5, 0.8, 1e-3),"),
 }
 WAY = entry(
     (5,), "tests/ways.py", "WAYS", '"beads": Way(lambda: get_backend("beads"), lowered=True),'
