@@ -244,7 +244,7 @@ OPTIMIZER = {
         "kernels.adadelta: textbook_adadelta,",
     ),
     "formula": code((1,), CASES.format("update"), "adadelta_formula.py", before="CASES = "),
-    "optimizer": code((2, 3, 4), OPTIMIZERS, "adadelta_optimizer.py", before="OPTIMIZERS = "),
+    "optimizer": code((2, 3, 4), OPTIMIZERS, "adadelta_optimizer.py", before="OPTIMIZERS: "),
     "table": entry((5,), OPTIMIZERS, "OPTIMIZERS", '"adadelta": Adadelta,'),
     "export": export((5,), EXPORTS, "portable_nn.optimizers", "Adadelta"),
     "recurrence": code((5,), GRADIENTS, "adadelta_recurrence.py", before="OPTIMIZERS = "),
