@@ -72,12 +72,13 @@ def test_the_command_of_the_gallery_draws_what_is_shown(command, tmp_path):
     assert {path.relative_to(tmp_path) for path in tmp_path.iterdir()} == wanted
 
 
-@pytest.mark.parametrize("name", ["loss_surface", "parity", "ring"])
+@pytest.mark.parametrize("name", ["learning_rates", "loss_surface", "parity", "ring"])
 def test_scripts_of_no_tutorial_on_every_way(name, alone, monkeypatch, capsys):
     monkeypatch.syspath_prepend(FOLDER)
     script = importlib.import_module(name)
     script.main(backend=alone, epochs=2)
     words = {
+        "learning_rates": "the loss falls fastest at 0.",
         "loss_surface": "441 networks on 1438 rows",
         "parity": "losses agree to 0.1% in all 30 steps",
         "ring": "450 points",
