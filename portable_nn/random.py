@@ -22,7 +22,7 @@ import numpy as np
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
-PURPOSES = {"initialize": 0, "shuffle": 1, "dropout": 2, "split": 3, "direction": 4}
+PURPOSES = {"initialize": 0, "shuffle": 1, "dropout": 2, "split": 3, "direction": 4, "noise": 5}
 """First word of what a draw is for; two purposes never share a number."""
 
 _LANES = 16  # 16-bit lanes in one Philox block of four 64-bit words
@@ -53,8 +53,7 @@ class Draws:
 
     def uniform(self, shape: tuple[int, ...]) -> HostArray:
         """Float64 in the open interval (0, 1): odd multiples of 2^-53."""
-        words = self.words(math.prod(shape)) >> np.uint64(12)
-        return ((words.astype(np.float64) + 0.5) * 2.0**-52).reshape(shape)
+        return _between(self.words(math.prod(shape))).reshape(shape)
 
     def normal(self, shape: tuple[int, ...]) -> HostArray:
         """Standard normal float64, by inverting the distribution function."""
@@ -80,9 +79,20 @@ class Draws:
         kept = max(1, round((1.0 - rate) * 65536))  # of the 65,536 values of a lane
         return (lanes[:, :columns] <= kept - 1) * (65536 / kept)  # kept may not fit a lane
 
+    def noise(self, rows: int, columns: int, deviation: float, first_row: int = 0) -> HostArray:
+        """(rows, columns) float64: normal with mean 0; rows as in ``keep_mask``."""
+        blocks = -(-columns // 4)
+        words = self.words(rows * blocks * 4, first_row * blocks).reshape(rows, blocks * 4)
+        return normal_quantile(_between(words[:, :columns])) * deviation
 
-DRAWS = {"dropout": Draws.keep_mask}
+
+DRAWS = {"dropout": Draws.keep_mask, "noise": Draws.noise}
 """How a fed buffer of each purpose is drawn: ``(draws, rows, columns, rate, first_row)``."""
+
+
+def _between(words: HostArray) -> HostArray:
+    """Words as float64 in the open interval (0, 1): odd multiples of 2^-53."""
+    return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
 def log(x: HostArray) -> HostArray:

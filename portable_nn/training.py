@@ -19,6 +19,7 @@ from portable_nn.arrays import cast, numbers, read
 from portable_nn.backend import Step
 from portable_nn.drivers import Drive, Driver
 from portable_nn.errors import DataError, NetworkError, NotFittedError
+from portable_nn.kernels import Kernel
 from portable_nn.optimizers import Optimizer
 from portable_nn.plan import Buffer, Draw, Plan, Schedule
 from portable_nn.plateau import following
@@ -129,6 +130,9 @@ class Training:
         if not _same_objects(self._given, given):
             session = self._opened[1] if self._opened is not None else None
             plan, session, rows = self._opener(x, y, sample_weight, session)
+            self._neediest = neediest(plan)
+            sizes = self._batch_size, self._micro_batch_size
+            _check_batches(self._neediest, len(rows.weight), *sizes)
             session.bind(plan, rows)
             self._opened, self._given = (plan, session, rows.on_device()), given
             fed = self.plan.of_kind("fed")
@@ -302,6 +306,8 @@ class Training:
         if batch.data is not self._open[2]:
             raise DataError("this batch is of other data than batches(x, y) saw last.")
         self._check_owner()
+        if batch.n < self._neediest.least_rows:  # one that was cut by hand
+            _check_batches(self._neediest, batch.n, None, None)
         fed = {"rows": batch.rows, "scale": batch.scale}
         for buffer, draw in self._draws:
             draws = Draws(self._seed, draw.purpose, draw.stream, self.updates + 1)
@@ -343,3 +349,25 @@ def _same_objects(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
     pairs = zip(before, now, strict=False)
     same = (a is b or (isinstance(a, str) and isinstance(b, str) and a == b) for a, b in pairs)
     return len(before) == len(now) and all(same)
+
+
+def neediest(plan: Plan) -> Kernel:
+    """The kernel of a plan that needs the most rows."""
+    return max([call.kernel for call in plan.calls], key=lambda kernel: kernel.least_rows)
+
+
+def _check_batches(kernel: Kernel, total: int, size: int | None, part: int | None) -> None:
+    """Check that no batch of an epoch, nor a part of one, has fewer rows than a kernel needs."""
+
+    def shortest(size: int) -> int:
+        batches = size, total % size or size
+        return min(rows % (part or rows) or min(part or rows, rows) for rows in batches)
+
+    least, size = kernel.least_rows, min(size or total, total)
+    if shortest(size) < least:
+        better = (f"batch_size={k}" for k in range(size, total + 1) if shortest(k) >= least)
+        cut, take = f", cut to {part}," if part else "", next(better, "more rows at a time")
+        raise DataError(
+            f"{kernel.name} needs {least} rows or more in every batch; {total} rows in batches of "
+            f"{size}{cut} leave one of {shortest(size)}. Take {take}."
+        )

@@ -39,6 +39,10 @@ GOLDEN = {
         lambda: Draws(42, "dropout", 1, 7).keep_mask(50, 37, 0.3),
         "b66a2d579fce8ae9c3e0021dfbfeedefe236f1bded52f7ef658ecc7d7f0b089f",
     ),
+    "noise": (
+        lambda: Draws(42, "noise", 1, 7).noise(50, 37, 0.3),
+        "ee59443192e18054143adcc59b1d73a6141f82c857933be2f54cea81b1d1bef8",
+    ),
     "log": (
         lambda: log(np.arange(1, 3001) / 1024),
         "545329b083991892c753f1f6ad7dd7a1fd17366109bf7402829391b1c185eb99",
@@ -52,7 +56,7 @@ def test_golden(draw, digest):
 
 
 def test_purposes_keep_their_numbers():
-    known = {"initialize": 0, "shuffle": 1, "dropout": 2, "split": 3, "direction": 4}
+    known = {"initialize": 0, "shuffle": 1, "dropout": 2, "split": 3, "direction": 4, "noise": 5}
     assert known == PURPOSES
 
 
@@ -201,3 +205,31 @@ def test_mask_of_a_rate_too_small_to_draw_keeps_everything():
 def test_rows_of_a_mask_differ():
     mask = MASK.keep_mask(100, 64, 0.5)
     assert len(np.unique(mask, axis=0)) == 100
+
+
+# -- noise ---------------------------------------------------------------------------------
+
+NOISE = Draws(3, "noise", 1, 4)
+
+
+@pytest.mark.parametrize("columns", [1, 4, 5, 37])
+def test_parts_of_a_batch_draw_the_noise_of_the_whole_batch(columns):
+    whole = NOISE.noise(64, columns, 0.3)
+    np.testing.assert_array_equal(NOISE.noise(21, columns, 0.3), whole[:21])
+    starts = [0, 16, 17, 40, 64]
+    parts = [NOISE.noise(stop - start, columns, 0.3, start) for start, stop in pairwise(starts)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    assert len(np.unique(whole)) == 64 * columns
+
+
+def test_noise_is_normal():
+    noise = NOISE.noise(400, 250, 0.3) / 0.3
+    # 100,000 draws: moments within five standard deviations of theirs.
+    for power, (mean, variance) in {1: (0, 1), 2: (1, 2), 3: (0, 15), 4: (3, 96)}.items():
+        assert abs(np.mean(noise**power) - mean) < 5 * math.sqrt(variance / noise.size)
+
+
+def test_noise_is_its_own_purpose_and_scales_with_the_deviation():
+    one = NOISE.noise(8, 5, 1.0)
+    np.testing.assert_array_equal(NOISE.noise(8, 5, 2.0), 2.0 * one)
+    assert not np.isin(one, Draws(3, "initialize", 1, 4).normal((8, 8))).any()

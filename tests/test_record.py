@@ -53,6 +53,14 @@ def through_json(value, custom=()):
 # -- what this library has -----------------------------------------------------------------
 
 EXAMPLES = [
+    layers.AlphaDropout(0.1),
+    layers.BatchNorm(),
+    layers.BatchNorm(0.5, 1e-3),
+    layers.GaussianNoise(0.1),
+    layers.LayerNorm(),
+    layers.LayerNorm(1e-3),
+    layers.RMSNorm(),
+    layers.RMSNorm(1e-3),
     layers.Concatenate([[layers.Dense(2), activations.Tanh()], []]),
     layers.Dense(3),
     layers.Dense(4, False, weight=initializers.Normal(0.1), bias=initializers.ones),

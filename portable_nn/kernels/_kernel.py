@@ -48,6 +48,8 @@ class Kernel:
         ``branch(xp, *inputs, **attributes)``: which piece of a kinked function each element took.
     cost
         ``cost(*input_shapes)``: floating point operations.
+    least_rows
+        The fewest rows of a batch that it is made for: 2 for a variance over the rows.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Kernel:
     length: Callable[..., int | tuple[int, ...]] = lambda *shapes: 1
     branch: Callable[..., Any] | None = None
     cost: Callable[..., int] = lambda *shapes: math.prod(shapes[0])
+    least_rows: int = 1
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}>"
@@ -148,7 +151,8 @@ def multilinear(**fields: Any) -> Callable[[Meaning], Kernel]:
 
     def decorate(meaning: Meaning) -> Kernel:
         def magnitude(xp: Any, *inputs: Any, **attributes: Any) -> tuple[Any, ...]:
-            return (meaning(xp, *[xp.abs(value) for value in inputs], **attributes),)
+            found = meaning(xp, *[xp.abs(value) for value in inputs], **attributes)
+            return found if isinstance(found, tuple) else (found,)
 
         return kernel(**({"magnitude": magnitude} | fields))(meaning)
 

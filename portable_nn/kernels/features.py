@@ -10,23 +10,17 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 from portable_nn.errors import NetworkError
-from portable_nn.kernels._kernel import Call, Gradient, kernel, multilinear
+from portable_nn.kernels._kernel import Call, Gradient, multilinear
 from portable_nn.typing import Array, Namespace, Shape
 
 
-def _parts(grad: Array, xs: Sequence[Array]) -> tuple[Array, ...]:
-    ends = accumulate([x.shape[-1] for x in xs], initial=0)
-    return tuple(grad[..., start:stop] for start, stop in pairwise(ends))
-
-
-@kernel(
-    shapes=lambda grad, *xs: tuple((*grad[:-1], x[-1]) for x in xs),
-    magnitude=lambda xp, grad, *xs: _parts(xp.abs(grad), xs),
-    cost=lambda grad, *xs: 0,
+@multilinear(
+    shapes=lambda grad, *xs: tuple((*grad[:-1], x[-1]) for x in xs), cost=lambda grad, *xs: 0
 )
 def split_features(xp: Namespace, grad: Array, *xs: Array) -> tuple[Array, ...]:
     """``dL/dx_k``: grad (n, sum of k) cut into parts as wide as the xs (n, k)."""
-    return _parts(grad, xs)
+    ends = accumulate([x.shape[-1] for x in xs], initial=0)
+    return tuple(grad[..., start:stop] for start, stop in pairwise(ends))
 
 
 def _concatenate_backward(call: Call, grads: Sequence[str]) -> list[Gradient]:

@@ -9,16 +9,22 @@ from portable_nn.layers._blocks import Concatenate, Residual
 from portable_nn.layers._dense import Dense, mlp
 from portable_nn.layers._inputs import Embedding, Flatten, Input, Reshape
 from portable_nn.layers._layer import Layer, chain, check_layers
-from portable_nn.layers._noise import Dropout
+from portable_nn.layers._noise import AlphaDropout, Dropout, GaussianNoise
+from portable_nn.layers._normalization import BatchNorm, LayerNorm, RMSNorm
 
 __all__ = [
+    "AlphaDropout",
+    "BatchNorm",
     "Concatenate",
     "Dense",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GaussianNoise",
     "Input",
     "Layer",
+    "LayerNorm",
+    "RMSNorm",
     "Reshape",
     "Residual",
     "chain",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import is_dataclass, replace
 from inspect import signature
+from itertools import zip_longest
 from typing import Protocol
 
 from portable_nn.errors import NetworkError
@@ -18,8 +20,16 @@ class Layer(Protocol):
 
 
 def chain(builder: PlanBuilder, layers: Iterable[Layer], x: str, mode: str) -> str:
-    """Layer after layer, each in a scope named after its class: ``dense1``, ``relu1``, ..."""
-    for layer in layers:
+    """Layer after layer, each in a scope named after its class: ``dense1``, ``relu1``, ...
+
+    Before one that ``centers`` what it is given, a layer leaves out its bias: that would change
+    nothing, and its gradient would be rounding errors.
+    """
+    row = list(layers)
+    for layer, following in zip_longest(row, row[1:]):
+        centred = getattr(following, "centers", False) and getattr(layer, "use_bias", False)
+        if centred and is_dataclass(layer) and not isinstance(layer, type):
+            layer = replace(layer, use_bias=False)
         with builder.scope(type(layer).__name__.lower()):
             x = layer.forward(builder, x, mode)
     return x

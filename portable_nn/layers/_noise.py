@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from portable_nn import kernels
@@ -21,12 +22,59 @@ class Dropout:
     rate: float
 
     def __post_init__(self) -> None:
-        if not 0.0 <= real(self.rate) < 1.0:
-            raise NetworkError(
-                f"Dropout takes a rate from 0 up to, not with, 1; got {self.rate!r:.60}."
-            )
+        _check_probability(self)
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         if mode != "train" or self.rate == 0.0:
             return x
         return builder.call(kernels.multiply, x, builder.draw("dropout", x, self.rate))
+
+
+@dataclass(frozen=True)
+class AlphaDropout:
+    """In training, SELU's saturation instead of a number with probability ``rate``.
+
+    All are then scaled and shifted so that mean 0 and variance 1, which SELU keeps, stay.
+    The mask is that of ``Dropout``. Source: Klambauer et al. 2017, who take a rate of 0.05 or 0.1.
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        _check_probability(self)
+
+    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
+        if mode != "train" or self.rate == 0.0:
+            return x
+        mask = builder.draw("dropout", x, self.rate)
+        return builder.call(kernels.alpha_dropout, x, mask, rate=float(self.rate))
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """In training, ``x + deviation * e`` with standard normal e, new for every number and update.
+
+    Like the mask of ``Dropout`` it depends on seed, layer, update and row only. On the inputs it
+    is a penalty on slopes (Bishop 1995). The same in Keras, where ``deviation`` is ``stddev``.
+    """
+
+    deviation: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= real(self.deviation) < math.inf:
+            raise NetworkError(
+                f"GaussianNoise takes a deviation of 0 or more; got {self.deviation!r:.60}."
+            )
+
+    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
+        if mode != "train" or self.deviation == 0.0:
+            return x
+        return builder.call(kernels.add, x, builder.draw("noise", x, self.deviation))
+
+
+def _check_probability(layer: Dropout | AlphaDropout) -> None:
+    if not 0.0 <= real(layer.rate) < 1.0:
+        raise NetworkError(
+            f"{type(layer).__name__} takes a rate from 0 up to, not with, 1; "
+            f"got {layer.rate!r:.60}."
+        )

@@ -23,6 +23,7 @@ from portable_nn.errors import BackendError, DataError, NetworkError
 from portable_nn.kernels import Kernel
 from portable_nn.layers import Dense, Layer
 from portable_nn.losses import HalfSquaredError, Loss, as_loss
+from portable_nn.network import Network
 from portable_nn.optimizers import SGD, Optimizer, as_optimizer
 from portable_nn.parity._measure import WIDER, Formulas, cast
 from portable_nn.parity._one_call import Place, Sample, sweep
@@ -30,6 +31,7 @@ from portable_nn.parity._recorder import Finding, Recorder
 from portable_nn.parity._report import Report
 from portable_nn.parity._small_network import BATCH, SmallNetwork, targets
 from portable_nn.plan import Plan
+from portable_nn.training import neediest
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -144,7 +146,8 @@ def check_layer(
     features
         Size of its input.
     least_rows
-        The fewest rows of a batch that it is made for; 2 if it needs a variance over the batch.
+        The fewest rows of a batch that it is made for, if none of its kernels says so: 2 if it
+        needs a variance over the batch.
     backend, dtype
         Where; None means every backend that is usable here, and float32 and float64.
     seed
@@ -159,8 +162,10 @@ def check_layer(
     """
     features, rows = checks.count(features, "features"), checks.count(least_rows, "least_rows")
     loss, plain = HalfSquaredError(), [Dense(features), Dense(3)]
+    layers: list[Layer] = [plain[0], layer, plain[1]]
+    rows = max(rows, neediest(Network(layers).plan(loss, features=features)).least_rows)
     y = targets(loss, ROWS + rows, 3, seed)
-    small = SmallNetwork([plain[0], layer, plain[1]], loss, SGD(0.01), y, seed, 6, features, rows)
+    small = SmallNetwork(layers, loss, SGD(0.01), y, seed, 6, features, rows)
     kernels = [
         _kernels(small.plan(mode), small.plan(mode, layers=plain)) for mode in ("train", "predict")
     ]

@@ -41,6 +41,10 @@ INEXACT = (
     kernels.sigmoid, kernels.sigmoid_backward, kernels.softmax, kernels.softmax_backward,
     kernels.tanh, kernels.tanh_backward, kernels.exp, kernels.exp_backward, kernels.log_cosh,
     kernels.tweedie_deviance, kernels.gaussian_nll,
+    kernels.standardize_batch, kernels.standardize_batch_backward, kernels.standardize_by,
+    kernels.move_toward, kernels.standardize_features, kernels.standardize_features_backward,
+    kernels.divide_by_rms, kernels.divide_by_rms_backward,
+    kernels.alpha_dropout, kernels.alpha_dropout_backward,
 )  # fmt: skip
 DIGITS = {"float32": 9, "float64": 17}
 """Decimal digits that tell any two numbers apart."""
@@ -68,6 +72,19 @@ class Squares(Loss):
     def forward(self, builder: PlanBuilder, z: str) -> str:
         error = builder.call(kernels.subtract, self.expected(builder, z), z)
         return self.total(builder, builder.call(kernels.multiply, error, error))
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Every feature by a factor of its own, and a number added."""
+
+    scale: HostArray
+    shift: HostArray
+
+    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
+        given = {"scale": self.scale, "shift": self.shift}
+        rows = [builder.parameter(name, v.shape, _given(v)) for name, v in given.items()]
+        return builder.call(kernels.scale_shift, x, *rows)
 
 
 @dataclass(frozen=True)
@@ -147,13 +164,15 @@ def _residual(low: float) -> Case:
 
 
 def _features(low: float) -> Case:
-    """Features side by side, some of them the inputs, that then change places."""
+    """Features side by side, some of them the inputs, that change places and are scaled."""
     x = _cycle((8, 3), 1, 0, -1, 0, 1)
     first, last, bias = _cycle((3, 5), 1, 0, -1, 0), _cycle((8, 2), 1, -1, 0), _cycle((2,), 1, low)
+    scale, shift = _cycle((8,), 1, -2, 0.5), _cycle((8,), 0, 1)
     side = np.concatenate([np.maximum(x @ first, 0), x], axis=1)
-    y = np.roll(side, -1, axis=1) @ last + bias - _cycle((8, 2), 1, 0, 0, -1, 0)
+    moved = np.roll(side, -1, axis=1) * scale + shift
+    y = moved @ last + bias - _cycle((8, 2), 1, 0, 0, -1, 0)
     beside = Concatenate([[_dense(first), ReLU()], []])
-    layers: list[Layer] = [beside, Exchanged(), _dense(last, bias)]
+    layers: list[Layer] = [beside, Exchanged(), Scaled(scale, shift), _dense(last, bias)]
     return Case("features", layers, "half_squared_error", SGD(0.5), x, y)
 
 

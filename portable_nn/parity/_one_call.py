@@ -144,7 +144,7 @@ def sweep(place: Place, sample: Sample, least_rows: int = 1) -> None:
         if sample.rows:
             recorder.checked("shapes", "shapes", kernel, _with_named_rows(sample))
     for edge, inputs in edges(sample.inputs, sample.rows):
-        if edge != "one row" or least_rows == 1:
+        if edge != "one row" or max(least_rows, sample.kernel.least_rows) == 1:
             one.compare(f"edge: {edge}", inputs)
     for edge, layout in LAYOUTS.items():
         one.compare(f"edge: {edge}", sample.inputs, layout)

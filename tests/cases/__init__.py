@@ -6,10 +6,32 @@ dtype under test, indices as int64. The first case of a kernel is its ordinary o
 
 import pytest
 
-from cases import activation, batch, dense, embedding, features, loss, regularization, update
+from cases import (
+    activation,
+    batch,
+    dense,
+    embedding,
+    features,
+    loss,
+    noise,
+    normalization,
+    regularization,
+    update,
+)
 from portable_nn import kernels
 
-_FAMILIES = (activation, batch, dense, embedding, features, loss, regularization, update)
+_FAMILIES = (
+    activation,
+    batch,
+    dense,
+    embedding,
+    features,
+    loss,
+    noise,
+    normalization,
+    regularization,
+    update,
+)
 
 CASES = {kernel: cases for family in _FAMILIES for kernel, cases in family.CASES.items()}
 """By kernel. Every kernel that ``portable_nn.kernels`` exports stands here."""

@@ -32,7 +32,8 @@ def importing(source, module, names):
     same = [node for node in tree if node.module == module]
     before = [n for n in tree if not n.module.startswith("portable_nn") or n.module < module]
     names = {*names, *[alias.name for node in same for alias in node.names]}
-    line = f"from {module} import {', '.join(sorted(names, key=in_order))}"
+    alike = sorted(names, key=lambda name: (*in_order(name)[:2], name.lower()))
+    line = f"from {module} import {', '.join(alike)}"
     if len(line) > 100:
         line = line.replace("import ", "import (\n    ").replace(", ", ",\n    ") + ",\n)"
     lines = source.split("\n")
