@@ -6,7 +6,7 @@ Host side. Everything beyond this door trusts its callers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -184,6 +184,17 @@ def flag(value: Any, name: str) -> None:
     """True or False."""
     if not isinstance(value, bool | np.bool_):
         raise DataError(f"{name} is True or False; got {brief(value)}.")
+
+
+def patterns(given: Any, name: str) -> tuple[str, ...]:
+    """Names, or one alone."""
+    found = (given,) if isinstance(given, str) else given
+    if not isinstance(found, Sequence) or not all(isinstance(each, str) for each in found):
+        raise NetworkError(
+            f"{name} is a name, or a list of them, such as ['dense1', '*.bias']; got "
+            f"{brief(given)}."
+        )
+    return tuple(found)
 
 
 def interval(given: Any, name: str) -> tuple[float, float]:

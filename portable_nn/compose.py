@@ -22,12 +22,13 @@ def compose(
     mode: str,
     dtype: str,
     features: int | Mapping[str, int],
+    frozen: Sequence[str] = (),
 ) -> Plan:
     """The plan of one step: ``"train"`` with an optimizer, ``"evaluate"`` or ``"predict"``.
 
     Raises ``NetworkError`` if layers and loss do not fit together.
     """
-    builder = PlanBuilder(mode, dtype)
+    builder = PlanBuilder(mode, dtype, frozen)
     z = chain(builder, _before_link(layers, loss), builder.table(features), mode)
     builder.end(z)
     if loss.link is not None and builder.written_by(z) is loss.link.kernel:

@@ -82,6 +82,7 @@ class Network:
         *,
         features: Features | None = None,
         mode: str = "train",
+        frozen: str | Sequence[str] = (),
     ) -> Plan:
         """The kernel calls of one step; ``print`` it.
 
@@ -93,6 +94,8 @@ class Network:
             Number of input features, or ``{input: number}``; that of the last fit if None.
         mode
             ``"train"``, ``"evaluate"`` (loss and outputs) or ``"predict"`` (outputs).
+        frozen
+            As for ``fit``.
 
         Raises
         ------
@@ -114,11 +117,13 @@ class Network:
         step_by = as_optimizer(optimizer) if mode == "train" else None
         chosen = as_loss(loss)
         columns = tuple(features.items()) if isinstance(features, Mapping) else features
-        key = (mode, id(chosen), id(step_by), columns)
+        names = checks.patterns(frozen, "frozen")
+        key = (mode, id(chosen), id(step_by), columns, names)
         if key not in self._plans:  # which keeps the objects, so that their ids stay theirs
             plan = compose(
-                self.layers, chosen, step_by, mode=mode, dtype=self.dtype, features=features
-            )
+                self.layers, chosen, step_by, mode=mode, dtype=self.dtype, features=features,
+                frozen=names,
+            )  # fmt: skip
             self._plans[key] = (plan, chosen, step_by)
         return self._plans[key][0]
 
@@ -141,6 +146,7 @@ class Network:
         seed: int = 0,
         backend: Where = None,
         warm_start: bool = False,
+        frozen: str | Sequence[str] = (),
         progress: bool = True,
     ) -> Network:
         """Train from the first value of every parameter, drawn from ``seed``.
@@ -182,6 +188,11 @@ class Network:
         warm_start
             Keep the parameters there are, if any, the classes and the standardization; the
             optimizer and its schedule start anew.
+        frozen
+            Names of layers or parameters, with ``*`` and ``?``, whose values stay as they are:
+            ``warm_start=True, frozen="dense1"`` trains the rest of a network that was trained
+            before. ``parameters`` has the names. The layers work as in training, so ``Dropout``
+            drops and means over batches move.
         progress
             A line an epoch, and on a terminal a bar, on standard error.
 
@@ -212,6 +223,7 @@ class Network:
             seed=seed,
             backend=backend,
             warm_start=warm_start,
+            frozen=frozen,
         )
         try:
             rows = training.open(x, y, sample_weight)
@@ -252,6 +264,7 @@ class Network:
         seed: int = 0,
         backend: Where = None,
         warm_start: bool = False,
+        frozen: str | Sequence[str] = (),
     ) -> Training:
         """The loop laid open; parameters as for ``fit``.
 
@@ -269,6 +282,7 @@ class Network:
         for name, value in {"standardize": standardize, "warm_start": warm_start}.items():
             checks.flag(value, name)
         checks.seed(seed)
+        names = checks.patterns(frozen, "frozen")
         chosen, step_by = as_loss(loss), as_optimizer(optimizer)
         asked = None if backend is None else get_backend(backend)
         self._plans = {}  # those of earlier fits are not asked for again
@@ -278,10 +292,10 @@ class Network:
             place = asked or checks.backend_of(x=x, y=y, sample_weight=sample_weight)
             given = read_inputs(x, known.features if known else None)
             features = known.features if known else given.features
-            plan = self.plan(chosen, step_by, features=features)
+            plan = self.plan(chosen, step_by, features=features, frozen=names)
             given.check(plan, features)
             n, columns = given.table.shape
-            check_one_hot(plan, min(n, batch_size or n))
+            check_one_hot(plan, min(n, micro_batch_size or batch_size or n))
             labels = checks.targets(y, n, columns=columns, row_shape=plan.row_shape)
             evaluated = self.plan(chosen, features=features, mode="evaluate")
             outputs = int(evaluated.buffers[evaluated.outputs["output"]].shape[-1])

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, Protocol, runtime_checkable
 
 from portable_nn import kernels
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import zeros
 from portable_nn.optimizers import Optimizer, as_optimizer
-from portable_nn.plan import PlanBuilder
+from portable_nn.plan import PlanBuilder, named
 from portable_nn.schedules import Rate, check_rate, positive, rate_at, real
 
 
@@ -336,11 +335,6 @@ def in_step_form(given: Any, owner: object) -> Optimizer:
             f"{type(optimizer).__name__} has none that could be changed."
         )
     return optimizer
-
-
-def named(pattern: str, parameter: str) -> bool:
-    """Whether a pattern names a parameter, or a layer it is in."""
-    return fnmatchcase(parameter, pattern) or fnmatchcase(parameter, f"{pattern}.*")
 
 
 def is_weight(builder: PlanBuilder, parameter: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from typing import Any
 
 from portable_nn.errors import NetworkError
@@ -18,8 +19,8 @@ from portable_nn.typing import Shape
 class PlanBuilder:
     """Writes a plan: layers, losses and optimizers call it; only ``Network`` makes one."""
 
-    def __init__(self, mode: str, dtype: str) -> None:
-        self.mode, self.dtype = mode, dtype
+    def __init__(self, mode: str, dtype: str, frozen: Sequence[str] = ()) -> None:
+        self.mode, self.dtype, self.frozen = mode, dtype, frozen
         self.section = "gradient"
         self.outputs: dict[str, str] = {}
         self.gradients: dict[str, str] = {}
@@ -80,11 +81,12 @@ class PlanBuilder:
         return name
 
     def parameter(self, name: str, shape: Shape, initializer: Initializer) -> str:
-        """A trained array of the current layer, with a random stream of its own."""
+        """An array of the current layer, with a random stream of its own; trained unless frozen."""
         self._counts["parameter streams"] += 1
         source = Initial(initializer, self._counts["parameter streams"] - 1)
         name = self.buffer(self._local(name), shape, "parameter", source=source)
-        self._differentiable.add(name)
+        if not any(named(pattern, name) for pattern in self.frozen):
+            self._differentiable.add(name)
         return name
 
     def state(self, name: str, shape: Shape, initializer: Initializer) -> str:
@@ -180,7 +182,14 @@ class PlanBuilder:
         self._reshaped = (x, shape)
 
     def end(self, z: str) -> None:
-        """``z`` is the output of the last layer; check what layers asked for."""
+        """``z`` is the output of the last layer; check what layers asked for, and ``frozen``."""
+        parameters = self._parameters()
+        for pattern in self.frozen:
+            if not any(named(pattern, name) for name in parameters):
+                raise NetworkError(
+                    f"frozen names no parameter with {pattern!r:.60}; there are "
+                    f"{', '.join(parameters)}."
+                )
         unused = [repr(name) for name in self.inputs if name not in self.taken]
         if unused:
             raise NetworkError(
@@ -272,16 +281,20 @@ class PlanBuilder:
             for gradient in call.kernel.backward(call, grads):
                 if any(needed[position] for position in gradient.of):
                     self._share(shares, call, gradient)
-        for buffer in self._buffers_of("parameter"):
-            total = self._total(shares, buffer.name)
+        parameters = self._parameters()
+        for name in parameters:
+            if name not in self._differentiable:
+                continue
+            total = self._total(shares, name)
             if total is None:
-                raise NetworkError(f"the loss does not depend on {buffer.name}; remove its layer.")
-            self.gradients[buffer.name] = total
+                raise NetworkError(f"the loss does not depend on {name}; remove its layer.")
+            self.gradients[name] = total
         if not self.gradients:
-            raise NetworkError("there is nothing to train: no layer has parameters.")
+            why = "all parameters are frozen" if parameters else "no layer has parameters"
+            raise NetworkError(f"there is nothing to train: {why}.")
 
-    def _buffers_of(self, kind: Kind) -> list[Buffer]:
-        return [buffer for buffer in self._buffers.values() if buffer.kind == kind]
+    def _parameters(self) -> list[str]:
+        return [b.name for b in self._buffers.values() if b.kind == "parameter"]
 
     def _share(self, shares: Mapping[str, list[str]], call: Call, gradient: Gradient) -> None:
         of = [call.inputs[position] for position in gradient.of]
@@ -318,3 +331,8 @@ class PlanBuilder:
             self._reshaped[1] if self._reshaped else None,
             dict(self._replaced),
         )
+
+
+def named(pattern: str, parameter: str) -> bool:
+    """Whether a pattern names a parameter, or a layer it is in."""
+    return fnmatchcase(parameter, pattern) or fnmatchcase(parameter, f"{pattern}.*")
