@@ -131,8 +131,8 @@ def test_whatever_the_text_names_is_there():
 
 
 LINES = {
-    ("softsign.py", "softsign_layer.py"): 10,
-    ("softsign_lowering.py",): 8,
+    ("isru.py", "isru_layer.py"): 10,
+    ("isru_lowering.py",): 8,
     ("center.py", "center_layer.py"): 25,
     ("pseudo_huber.py", "pseudo_huber_loss.py"): 15,
     ("adadelta.py", "adadelta_optimizer.py"): 25,
@@ -167,10 +167,10 @@ OPTIMIZERS = "tests/test_optimizers.py"
 BACKEND, README = "tests/test_backend.py", "tests/test_readme.py"
 WHOLE = "test_public_api or test_every_"
 PROMISED = {
-    "kernel": (400, f"softsign or center or {WHOLE}", [KERNELS, API, LOWERINGS]),
+    "kernel": (400, f"isru or center or {WHOLE}", [KERNELS, API, LOWERINGS]),
     "layer": (
         200,
-        f"softsign or center or {WHOLE}",
+        f"isru or center or {WHOLE}",
         [API, GRADIENTS, RECORD, "tests/test_center.py"],
     ),
     "loss": (300, f"huber or {WHOLE}", [KERNELS, API, GRADIENTS, RECORD]),
@@ -192,12 +192,16 @@ def test_the_tests_of_what_is_new_pass(recipe, followed):
 
 
 def test_every_test_of_kernels_runs_on_a_new_one_on_every_backend(followed):
-    listed = ["--collect-only", KERNELS, "-k", "softsign or tanh and not test_edge"]
+    listed = ["--collect-only", KERNELS, "-k", "isru or tanh and not test_edge"]
     status, said = run_tests(followed["kernel"], *listed)
     assert status == 0, said
     new, old = (
-        {line.replace("softsign", "tanh") for line in said.splitlines() if name in line}
-        for name in ("softsign", "tanh")
+        {
+            line.replace("isru", "tanh")
+            for line in said.splitlines()
+            if re.search(rf"[-\[]{name}[-_]", line)
+        }
+        for name in ("isru", "tanh")
     )
     assert new == old
     assert all(any(f"[{way}-tanh" in line for line in new) for way in WAYS)
@@ -235,8 +239,8 @@ print(network.backend.name)
 USUAL = {"kernel": "tanh", "layers": "pnn.Tanh()", "loss": "'half_squared_error'"}
 USUAL |= {"optimizer": "pnn.Adam(0.02)", "backend": "numpy"}
 USES = {
-    "kernel": {"kernel": "softsign", "layers": "Bent()"},
-    "layer": {"layers": "pnn.Center(), pnn.Softsign()"},
+    "kernel": {"kernel": "isru", "layers": "Bent()"},
+    "layer": {"layers": "pnn.Center(), pnn.ISRU()"},
     "loss": {"loss": "'pseudo_huber'"},
     "optimizer": {"optimizer": "pnn.Adadelta(epsilon=1e-5)"},
     "backend": {"backend": "beads"},
@@ -268,7 +272,7 @@ LEFT_OUT = [
     ),
     (
         "kernel",
-        {"formulas": f"{KERNELS}::test_meaning_is_the_textbook_formula[softsign-ordinary]"},
+        {"formulas": f"{KERNELS}::test_meaning_is_the_textbook_formula[isru-ordinary]"},
     ),
     ("layer", {"export": f"{NOT_EXPORTED}[layers]"}),
     (

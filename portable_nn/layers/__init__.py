@@ -5,6 +5,7 @@ output; gradients come from the kernels. Modes are ``"train"``, ``"evaluate"``, 
 different plans over the same parameters.
 """
 
+from portable_nn.layers._activation import GLU, Maxout, PReLU, SwiGLU
 from portable_nn.layers._blocks import Concatenate, Residual
 from portable_nn.layers._dense import Dense, mlp
 from portable_nn.layers._inputs import Embedding, Flatten, Input, Reshape
@@ -13,6 +14,7 @@ from portable_nn.layers._noise import AlphaDropout, Dropout, GaussianNoise
 from portable_nn.layers._normalization import BatchNorm, LayerNorm, RMSNorm
 
 __all__ = [
+    "GLU",
     "AlphaDropout",
     "BatchNorm",
     "Concatenate",
@@ -24,9 +26,12 @@ __all__ = [
     "Input",
     "Layer",
     "LayerNorm",
+    "Maxout",
+    "PReLU",
     "RMSNorm",
     "Reshape",
     "Residual",
+    "SwiGLU",
     "chain",
     "check_layers",
     "mlp",

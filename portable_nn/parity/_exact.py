@@ -20,9 +20,18 @@ import array_api_compat.numpy
 import numpy as np
 
 from portable_nn import kernels
-from portable_nn.activations import ReLU
+from portable_nn.activations import HardTanh, LeakyReLU, ReLU
 from portable_nn.backend import Where, get_backend
-from portable_nn.layers import Concatenate, Dense, Dropout, Embedding, Layer, Residual
+from portable_nn.layers import (
+    Concatenate,
+    Dense,
+    Dropout,
+    Embedding,
+    Layer,
+    Maxout,
+    PReLU,
+    Residual,
+)
 from portable_nn.losses import Hinge, Huber, Loss, MeanAbsoluteError, Quantile
 from portable_nn.network import Network
 from portable_nn.optimizers import SGD
@@ -40,11 +49,18 @@ INEXACT = (
     kernels.radam, kernels.rmsprop, kernels.binary_cross_entropy, kernels.cross_entropy,
     kernels.sigmoid, kernels.sigmoid_backward, kernels.softmax, kernels.softmax_backward,
     kernels.tanh, kernels.tanh_backward, kernels.exp, kernels.exp_backward, kernels.log_cosh,
-    kernels.tweedie_deviance, kernels.gaussian_nll,
     kernels.standardize_batch, kernels.standardize_batch_backward, kernels.standardize_by,
     kernels.move_toward, kernels.standardize_features, kernels.standardize_features_backward,
     kernels.divide_by_rms, kernels.divide_by_rms_backward,
     kernels.alpha_dropout, kernels.alpha_dropout_backward,
+    kernels.tweedie_deviance, kernels.gaussian_nll, kernels.celu, kernels.celu_backward,
+    kernels.elu, kernels.elu_backward, kernels.gelu, kernels.gelu_backward, kernels.gelu_tanh,
+    kernels.gelu_tanh_backward, kernels.hard_sigmoid, kernels.hard_sigmoid_backward,
+    kernels.hard_swish, kernels.hard_swish_backward, kernels.glu, kernels.glu_backward,
+    kernels.log_sigmoid, kernels.log_sigmoid_backward, kernels.mish, kernels.mish_backward,
+    kernels.selu, kernels.selu_backward, kernels.silu, kernels.silu_backward, kernels.softplus,
+    kernels.softplus_backward, kernels.softsign, kernels.softsign_backward, kernels.swiglu,
+    kernels.swiglu_backward, kernels.log_softmax, kernels.log_softmax_backward,
 )  # fmt: skip
 DIGITS = {"float32": 9, "float64": 17}
 """Decimal digits that tell any two numbers apart."""
@@ -105,7 +121,7 @@ class Case:
 def networks(dtype: str) -> list[Case]:
     """The networks for a dtype, which says how long the long numbers are."""
     low = {"float32": 2.0**-12, "float64": 2.0**-36}[dtype]
-    every = _long_inputs, _long_weights, _residual, _features, _embedding, _dropout
+    every = _long_inputs, _long_weights, _residual, _features, _embedding, _dropout, _pieces
     return [*[network(low) for network in every], *_losses(low)]
 
 
@@ -184,6 +200,18 @@ def _embedding(low: float) -> Case:
     y = table[x.astype(int)].reshape(8, 4) @ last - _cycle((8, 2), 1, 0, 0, -1, 0)
     layers: list[Layer] = [Embedding(4, 2, _given(table)), _dense(last)]
     return Case("embedding", layers, "half_squared_error", SGD(0.5), x, y)
+
+
+def _pieces(low: float) -> Case:
+    """Activations of straight pieces, with slopes that are powers of two."""
+    x = _cycle((8, 3), 1, 0, 2, -1, 1, -2, 0)
+    first, last = _cycle((3, 6), 1, -1, 2, 0, 1, -1, 2), _cycle((3, 2), 1, -1, 1, 2)
+    hidden = x @ first
+    bent = np.clip(np.where(hidden > 0, hidden, hidden / 4), -2, 2)
+    y = np.maximum(bent[:, ::2], bent[:, 1::2]) @ last - _cycle((8, 2), 0, 1, 0, 0, -1)
+    bends: list[Layer] = [LeakyReLU(0.5), PReLU(0.5), HardTanh(-2.0, 2.0), Maxout()]
+    layers = [_dense(first), *bends, _dense(last)]
+    return Case("pieces", layers, "half_squared_error", SGD(1.0), x, y)
 
 
 def _dropout(low: float) -> Case:

@@ -12,10 +12,12 @@ from cases import (
     dense,
     embedding,
     features,
+    gated,
     loss,
     noise,
     normalization,
     regularization,
+    smooth,
     update,
 )
 from portable_nn import kernels
@@ -26,10 +28,12 @@ _FAMILIES = (
     dense,
     embedding,
     features,
+    gated,
     loss,
     noise,
     normalization,
     regularization,
+    smooth,
     update,
 )
 

@@ -145,18 +145,16 @@ beads = "portable_nn_beads"
 """
 
 KERNEL = {
-    "softsign": code((1, 2, 3), "portable_nn/kernels/activation.py", "softsign.py"),
+    "isru": code((1, 2, 3), "portable_nn/kernels/activation.py", "isru.py"),
     "center": code((1, 2, 3), "portable_nn/kernels/dense.py", "center.py"),
-    "export": export(
-        (4,), KERNELS, "portable_nn.kernels.activation", "softsign", "softsign_backward"
-    ),
+    "export": export((4,), KERNELS, "portable_nn.kernels.activation", "isru", "isru_backward"),
     "export center": export((4,), KERNELS, "portable_nn.kernels.dense", "center", "center_mean"),
     "cases": entry(
         (4,),
         CASES.format("activation"),
         "CASES",
-        "kernels.softsign: _activation(),",
-        "kernels.softsign_backward: [",
+        "kernels.isru: activation(),",
+        "kernels.isru_backward: [",
         '    case("ordinary", normal(24, 10), uniform(-1.0, 1.0, 24, 10)),',
         '    case("one row", normal(1, 10), uniform(-1.0, 1.0, 1, 10)),',
         '    case("edge", MIXED, given([[1.0, -1.0, 0.0, 0.99999994]] * 3)),',
@@ -173,8 +171,8 @@ KERNEL = {
         (4,),
         CASES.format("activation"),
         "TEXTBOOK",
-        "kernels.softsign: lambda z: np.where(z > 0, z / (1 + z), z / (1 - z)),",
-        "kernels.softsign_backward: lambda grad, a: grad * (1 - 2 * np.abs(a) + a**2),",
+        "kernels.isru: lambda z: np.sin(np.arctan(z)),",
+        "kernels.isru_backward: lambda grad, a: grad * np.cos(np.arcsin(a)) ** 3,",
     ),
     "formulas center": entry(
         (4,),
@@ -183,24 +181,24 @@ KERNEL = {
         "kernels.center: lambda x, mean, shift: x - mean + shift,",
         "kernels.center_mean: lambda mean, x: 0.9 * mean + 0.1 * x.mean(0),",
     ),
-    "lowering": code((5,), LOWERINGS, "softsign_lowering.py", before="LOWERINGS:"),
-    "table": entry((5,), LOWERINGS, "for lowering", "softsign,"),
+    "lowering": code((5,), LOWERINGS, "isru_lowering.py", before="LOWERINGS:"),
+    "table": entry((5,), LOWERINGS, "for lowering", "isru,"),
 }
 LAYER = {
-    "activation": code((1,), ACTIVATIONS, "softsign_layer.py", before="ACTIVATIONS:"),
+    "activation": code((1,), ACTIVATIONS, "isru_layer.py", before="ACTIVATIONS:"),
     "layer": code((1, 2, 3), LAYERS, "center_layer.py"),
     "export layer": export((4,), LAYER_EXPORTS, "portable_nn.layers._center", "Center"),
     "export": export((4,), EXPORTS, "portable_nn.layers", "Center"),
-    "export activation": export((4,), EXPORTS, "portable_nn.activations", "Softsign"),
-    "table": entry((4,), ACTIVATIONS, "ACTIVATIONS", '"softsign": Softsign,'),
+    "export activation": export((4,), EXPORTS, "portable_nn.activations", "ISRU"),
+    "table": entry((4,), ACTIVATIONS, "ACTIVATIONS", '"isru": ISRU,'),
     "gradients": entry(
         (5,),
         GRADIENTS,
         "LAYERS",
         "pnn.Center: between(pnn.Center()),",
-        "pnn.Softsign: between(pnn.Softsign()),",
+        "pnn.ISRU: between(pnn.ISRU()),",
     ),
-    "record": entry((5,), RECORDS, "EXAMPLES", "layers.Center(0.25),", "activations.Softsign(),"),
+    "record": entry((5,), RECORDS, "EXAMPLES", "layers.Center(0.25),", "activations.ISRU(),"),
     "values": code((5,), "tests/test_center.py", "center_values.py"),
 }
 LOSS = {
