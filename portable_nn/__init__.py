@@ -108,11 +108,13 @@ from portable_nn.schedules import (
 )
 from portable_nn.surfaces import loss_surface
 from portable_nn.wrappers import (
-    Clipped,
+    ClippedNorm,
+    ClippedValue,
     Decayed,
     ExponentialMovingAverage,
     MaxNorm,
     ParameterGroups,
+    Penalized,
     StochasticWeightAveraging,
 )
 
@@ -135,7 +137,8 @@ __all__ = [
     "BatchNorm",
     "BinaryCrossEntropy",
     "Chain",
-    "Clipped",
+    "ClippedNorm",
+    "ClippedValue",
     "Concatenate",
     "Constant",
     "ConstantRate",
@@ -184,6 +187,7 @@ __all__ = [
     "Orthogonal",
     "PReLU",
     "ParameterGroups",
+    "Penalized",
     "PiecewiseConstant",
     "PoissonDeviance",
     "PolynomialDecay",

@@ -1,6 +1,6 @@
 """Optimizers around optimizers: what happens to gradients before an update, to parameters after.
 
-``Clipped(AdamW(1e-3), norm=1.0)``. They nest: the outermost is the first to see the gradients and
+``ClippedNorm(AdamW(1e-3), 1.0)``. They nest: the outermost is the first to see the gradients and
 the last to see the parameters. *Weights* are the parameters with two axes or more; only these decay
 or have a largest norm, unless told otherwise, and not biases or what normalisation layers learn.
 """
@@ -16,7 +16,14 @@ from portable_nn.errors import NetworkError
 from portable_nn.initializers import zeros
 from portable_nn.optimizers import Optimizer, as_optimizer
 from portable_nn.plan import PlanBuilder, named
-from portable_nn.schedules import Rate, check_rate, positive, rate_at, real
+from portable_nn.schedules import (
+    Rate,
+    check_values,
+    hyperparameter,
+    positive,
+    rate_at,
+    values_at,
+)
 
 
 @runtime_checkable
@@ -42,27 +49,34 @@ def transformed(
 class Wrapper:
     """Base of an optimizer that changes what another one, its first field, does.
 
-    A subclass says which hyper-parameters it adds (``own``), and what it writes into the plan:
-    before the updates, for all gradients at once (``before``), or after each (``after``).
+    A subclass says which hyper-parameters it adds (``own``: its ``hyperparameter`` fields, unless
+    told otherwise), and what it writes into the plan: before the updates, for each gradient
+    (``gradient``) or for all at once (``gradients``), or after each update (``after``).
     """
 
     optimizer: Optimizer
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "optimizer", in_step_form(self.optimizer, self))
+        check_values(self)
         twice = set(self.own(1, 0.0)) & set(self.optimizer.hyperparameters(1, 0.0))
         if twice:
             raise NetworkError(f"{type(self).__name__} is around itself; {min(twice)} comes twice.")
 
     def own(self, step: int, epoch: float) -> Mapping[str, float]:
         """The hyper-parameters that come before those of ``optimizer``."""
-        return {}
+        name = type(self).__name__.lower()
+        return {f"{name}_{field}": value for field, value in values_at(self, epoch).items()}
 
-    def before(
+    def gradient(self, builder: PlanBuilder, parameter: str, grad: str, own: Sequence[str]) -> str:
+        """Write what happens to one gradient; the name of the new one."""
+        return grad
+
+    def gradients(
         self, builder: PlanBuilder, gradients: Mapping[str, str], own: Sequence[str]
     ) -> Mapping[str, str]:
-        """Write what happens to the gradients; the new ones by parameter."""
-        return gradients
+        """Write what happens to all gradients; the new ones by parameter."""
+        return {p: self.gradient(builder, p, grad, own) for p, grad in gradients.items()}
 
     def after(self, builder: PlanBuilder, parameter: str, own: Sequence[str]) -> None:
         """Write what happens to a parameter after its update."""
@@ -75,7 +89,7 @@ class Wrapper:
     ) -> Mapping[str, str]:
         """The gradients as this wrapper, then what it is around, changes them."""
         count = len(self.own(1, 0.0))
-        gradients = self.before(builder, gradients, hyper[:count])
+        gradients = self.gradients(builder, gradients, hyper[:count])
         return transformed(self.optimizer, builder, gradients, hyper[count:])
 
     def update(self, builder: PlanBuilder, parameter: str, grad: str, hyper: Sequence[str]) -> None:
@@ -84,97 +98,91 @@ class Wrapper:
         self.after(builder, parameter, hyper[:count])
 
 
-@dataclass(frozen=True)
-class Clipped(Wrapper):
-    """Gradients no larger than a limit: each number in +-value, or ``g * min(1, norm / |g|)``.
+# -- gradients -----------------------------------------------------------------------------
 
-    ``norm`` limits the length of all gradients together, as one vector, and keeps its direction
-    (Pascanu et al. 2013, section 3.2); ``value`` limits each number alone, and comes first if both
-    are given. PyTorch's ``clip_grad_norm_`` adds 1e-6 to the length; in Keras ``norm`` is
-    ``global_clipnorm``.
+
+@dataclass(frozen=True)
+class ClippedNorm(Wrapper):
+    """All gradients together, as one vector, no longer than ``limit``: ``g * min(1, limit/|g|)``.
+
+    The direction stays. Source: Pascanu et al. 2013, section 3.2. PyTorch's ``clip_grad_norm_``
+    adds 1e-6 to the length; in Keras it is ``global_clipnorm``.
     """
 
-    norm: Rate | None = None
-    value: Rate | None = None
+    limit: Rate = hyperparameter(1.0)
 
-    def __post_init__(self) -> None:
-        if not self._limits():
-            raise NetworkError("Clipped takes norm=1.0, say, or value=0.5, or both; got neither.")
-        for name in self._limits():
-            check_rate(self, name)
-        super().__post_init__()
-
-    def _limits(self) -> list[str]:
-        return [name for name in ("value", "norm") if getattr(self, name) is not None]
-
-    def own(self, step: int, epoch: float) -> Mapping[str, float]:
-        return {f"clip_{name}": rate_at(getattr(self, name), epoch) for name in self._limits()}
-
-    def before(
+    def gradients(
         self, builder: PlanBuilder, gradients: Mapping[str, str], own: Sequence[str]
     ) -> Mapping[str, str]:
-        for name, limit in zip(self._limits(), own, strict=True):
-            kernel, bound = kernels.clipped, limit
-            if name == "norm":
-                kernel = kernels.scaled
-                bound = builder.call(kernels.clip_factor, *gradients.values(), limit)
-            gradients = {
-                p: builder.emit(kernel, g, bound, names=[f"clipped_{g}"])[0]
-                for p, g in gradients.items()
-            }
-        return gradients
+        factor = builder.call(kernels.clip_factor, *gradients.values(), *own)
+        return super().gradients(builder, gradients, [factor])
+
+    def gradient(self, builder: PlanBuilder, parameter: str, grad: str, own: Sequence[str]) -> str:
+        return builder.emit(kernels.scaled, grad, *own, names=[f"clipped_{grad}"])[0]
+
+
+@dataclass(frozen=True)
+class ClippedValue(Wrapper):
+    """Every number of a gradient between ``-limit`` and ``limit``.
+
+    As PyTorch's ``clip_grad_value_`` and Keras' ``clipvalue``.
+    """
+
+    limit: Rate = hyperparameter(1.0)
+
+    def gradient(self, builder: PlanBuilder, parameter: str, grad: str, own: Sequence[str]) -> str:
+        return builder.emit(kernels.clipped, grad, *own, names=[f"clipped_{grad}"])[0]
+
+
+@dataclass(frozen=True)
+class Penalized(Wrapper):
+    """The gradient of ``l2/2 |p|^2 + l1 |p|`` beside that of the loss: weights drawn to 0.
+
+    ``l2`` is PyTorch's ``weight_decay`` outside AdamW; scikit-learn's ``alpha`` is ``l2`` times the
+    rows of a batch; Keras' ``L2`` has no 1/2. The loss that is shown has no penalty in it. Weights
+    only, unless ``decay_all_parameters``.
+    """
+
+    l2: Rate = hyperparameter(0.0, zero=True)
+    l1: Rate = hyperparameter(0.0, zero=True)
+    decay_all_parameters: bool = False
+
+    def gradient(self, builder: PlanBuilder, parameter: str, grad: str, own: Sequence[str]) -> str:
+        if not (self.decay_all_parameters or is_weight(builder, parameter)):
+            return grad
+        names = [f"penalized_{grad}"]
+        return builder.emit(kernels.penalized, grad, parameter, *own, names=names)[0]
+
+
+# -- parameters ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Decayed(Wrapper):
-    """Weights drawn to 0, by a penalty on the loss or beside it.
+    """Decoupled weight decay: ``learning_rate * weight_decay * p`` taken off beside the update.
 
-    ``l2`` adds the gradient of ``l2/2 |p|^2`` (PyTorch's ``weight_decay``; scikit-learn's ``alpha``
-    is ``l2`` times the rows of a batch; Keras' ``L2`` has no 1/2), ``l1`` that of ``l1 |p|``; the
-    loss that is shown has no penalty in it. ``decoupled`` takes ``learning_rate * decoupled * p``
-    off beside the update (Loshchilov and Hutter 2019, times the learning rate as in PyTorch's
-    AdamW). Weights only, unless ``all_parameters``.
+    Source: Loshchilov and Hutter 2019, with the decay times the learning rate, as in PyTorch's
+    AdamW; ``AdamW`` and ``Lion`` have it built in, and faster. Weights only, unless
+    ``decay_all_parameters``.
     """
 
-    l2: float = 0.0
-    l1: float = 0.0
-    decoupled: float = 0.0
-    all_parameters: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("l2", "l1", "decoupled"):
-            if real(getattr(self, name)) != 0.0:
-                positive(self, name)
-        if not (self.l2 or self.l1 or self.decoupled):
-            raise NetworkError("Decayed takes l2=1e-4, say, or l1 or decoupled; got all 0.")
-        super().__post_init__()
+    weight_decay: Rate = hyperparameter(0.01)
+    decay_all_parameters: bool = False
 
     def own(self, step: int, epoch: float) -> Mapping[str, float]:
-        found = {"l1": self.l1, "l2": self.l2} if self.l1 or self.l2 else {}
-        if self.decoupled:
-            rate = rate_at(_learning_rate(self.optimizer), epoch)
-            found["decay"] = rate * self.decoupled
-        return found
-
-    def _decays(self, builder: PlanBuilder, parameter: str) -> bool:
-        return self.all_parameters or is_weight(builder, parameter)
-
-    def before(
-        self, builder: PlanBuilder, gradients: Mapping[str, str], own: Sequence[str]
-    ) -> Mapping[str, str]:
-        if not (self.l1 or self.l2):
-            return gradients
-        found = dict(gradients)
-        for parameter, grad in gradients.items():
-            if self._decays(builder, parameter):
-                inputs, names = (grad, parameter, *own[:2]), [f"penalized_{grad}"]
-                found[parameter] = builder.emit(kernels.penalized, *inputs, names=names)[0]
-        return found
+        inner: Any = self.optimizer
+        while isinstance(inner, Wrapper):
+            inner = inner.optimizer
+        if not hasattr(inner, "learning_rate"):
+            name = type(inner).__name__
+            raise NetworkError(f"Decayed takes an optimizer with a learning_rate; {name} has none.")
+        decay = values_at(self, epoch)["weight_decay"]
+        return {"decoupled_decay": rate_at(inner.learning_rate, epoch) * decay}
 
     def after(self, builder: PlanBuilder, parameter: str, own: Sequence[str]) -> None:
-        if self.decoupled and self._decays(builder, parameter):
+        if self.decay_all_parameters or is_weight(builder, parameter):
             new = builder.carried(parameter)
-            builder.assign([parameter], kernels.decayed, new, parameter, own[-1])
+            builder.assign([parameter], kernels.decayed, new, parameter, *own)
 
 
 @dataclass(frozen=True)
@@ -185,14 +193,7 @@ class MaxNorm(Wrapper):
     appendix B; as Keras' ``MaxNorm(limit)`` on axis 0.
     """
 
-    limit: Rate = 3.0
-
-    def __post_init__(self) -> None:
-        check_rate(self, "limit")
-        super().__post_init__()
-
-    def own(self, step: int, epoch: float) -> Mapping[str, float]:
-        return {"max_norm": rate_at(self.limit, epoch)}
+    limit: Rate = hyperparameter(3.0)
 
     def after(self, builder: PlanBuilder, parameter: str, own: Sequence[str]) -> None:
         if is_weight(builder, parameter):
@@ -243,7 +244,7 @@ class StochasticWeightAveraging(Wrapper):
     def own(self, step: int, epoch: float) -> Mapping[str, float]:
         return {"averaging": float(epoch >= self.start)}
 
-    def before(
+    def gradients(
         self, builder: PlanBuilder, gradients: Mapping[str, str], own: Sequence[str]
     ) -> Mapping[str, str]:
         count = builder.state("averaged", (), zeros)
@@ -340,16 +341,3 @@ def in_step_form(given: Any, owner: object) -> Optimizer:
 def is_weight(builder: PlanBuilder, parameter: str) -> bool:
     """Whether a parameter has two axes or more, unlike biases and scales."""
     return len(builder.shape(parameter)) >= 2
-
-
-def _learning_rate(optimizer: Any) -> Rate:
-    """That of the optimizer inside all wrappers."""
-    while isinstance(optimizer, Wrapper):
-        optimizer = optimizer.optimizer
-    if not hasattr(optimizer, "learning_rate"):
-        raise NetworkError(
-            f"decoupled decay goes with the learning rate, which {type(optimizer).__name__} "
-            f"does not have."
-        )
-    rate: Rate = optimizer.learning_rate
-    return rate

@@ -173,7 +173,7 @@ def textbook_clipped(p, grads):
 
 def textbook_decayed(p, grads):
     for g in grads:
-        p = p - 0.3 * (g + 0.1 * p) - 0.3 * 0.2 * p
+        p = p - 0.3 * g - 0.3 * 0.2 * p
     return p
 
 
@@ -228,8 +228,10 @@ OPTIMIZERS = [
     (pnn.RAdam(0.1, beta1=0.8, beta2=0.95), textbook_radam),
     (pnn.Adagrad(0.1, epsilon=1e-3, initial_accumulator=0.1), textbook_adagrad),
     (pnn.Lion(0.1, beta1=0.8, beta2=0.95), textbook_lion),
-    (pnn.Clipped(pnn.SGD(0.3), value=0.05), textbook_clipped),
-    (pnn.Decayed(pnn.SGD(0.3), l2=0.1, decoupled=0.2, all_parameters=True), textbook_decayed),
+    (pnn.ClippedValue(pnn.SGD(0.3), 0.05), textbook_clipped),
+    (pnn.ClippedNorm(pnn.SGD(0.3), 1e9), textbook_sgd),
+    (pnn.Decayed(pnn.SGD(0.3), 0.2, decay_all_parameters=True), textbook_decayed),
+    (pnn.Penalized(pnn.SGD(0.3), 0.2, decay_all_parameters=True), textbook_decayed),
     (pnn.MaxNorm(pnn.SGD(0.3), 0.5), textbook_max_norm),
     (pnn.ExponentialMovingAverage(pnn.SGD(0.3)), textbook_sgd),
     (pnn.StochasticWeightAveraging(pnn.SGD(0.3)), textbook_sgd),

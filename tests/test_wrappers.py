@@ -68,7 +68,7 @@ def test_clipped_by_norm_keeps_the_direction_of_all_gradients(backend):
 
     expected = by_hand(update)
     assert 0 < sum(clipped) < len(clipped)
-    assert_same(trained(pnn.Clipped(MOMENTUM, norm=1.1), backend), expected)
+    assert_same(trained(pnn.ClippedNorm(MOMENTUM, 1.1), backend), expected)
 
 
 def test_clipped_by_value_then_by_norm(backend):
@@ -79,7 +79,9 @@ def test_clipped_by_value_then_by_norm(backend):
         norm = np.sqrt(sum(np.sum(grad**2) for grad in grads.values()))
         return momentum(velocity, values, {n: g * min(1.0, 0.1 / norm) for n, g in grads.items()})
 
-    assert_same(trained(pnn.Clipped(MOMENTUM, norm=0.1, value=0.05), backend), by_hand(update))
+    assert_same(
+        trained(pnn.ClippedValue(pnn.ClippedNorm(MOMENTUM, 0.1), 0.05), backend), by_hand(update)
+    )
 
 
 @pytest.mark.parametrize("everything", [False, True])
@@ -99,7 +101,7 @@ def test_decayed(backend, everything):
         return {n: v - decays(n) * rate * 0.3 * values[n] for n, v in new.items()}
 
     sgd = pnn.SGD(pnn.ExponentialDecay(0.1, 0.5), momentum=0.9)
-    optimizer = pnn.Decayed(sgd, l2=0.02, l1=0.003, decoupled=0.3, all_parameters=everything)
+    optimizer = pnn.Decayed(pnn.Penalized(sgd, 0.02, 0.003, everything), 0.3, everything)
     assert_same(trained(optimizer, backend), by_hand(update))
 
 
@@ -164,13 +166,13 @@ def test_each_group_has_its_own_optimizer(backend):
         biases = {n: v - 0.3 * grads[n] for n, v in values.items() if n.endswith("bias")}
         return {**new, **moved, **biases}
 
-    groups = {"*.bias": pnn.SGD(0.3), "dense1": pnn.Clipped(MOMENTUM, norm=0.2)}
+    groups = {"*.bias": pnn.SGD(0.3), "dense1": pnn.ClippedNorm(MOMENTUM, 0.2)}
     assert_same(trained(pnn.ParameterGroups(pnn.SGD(0.01), groups), backend), by_hand(update))
 
 
 def test_they_nest_and_follow_the_formulas(backend):
-    inner = pnn.Decayed(pnn.Adam(pnn.CosineDecay(0.01, 5)), l2=1e-2, decoupled=0.1)
-    around = pnn.MaxNorm(pnn.Clipped(inner, norm=0.5, value=0.3), 1.3)
+    inner = pnn.Decayed(pnn.Penalized(pnn.Adam(pnn.CosineDecay(0.01, 5)), l2=1e-2), 0.1)
+    around = pnn.MaxNorm(pnn.ClippedValue(pnn.ClippedNorm(inner, 0.5), 0.3), 1.3)
     for dtype in ("float32", "float64"):
         assert_trains_by_the_formulas(
             LAYERS, X, Y, loss="half_squared_error", dtype=dtype, backend=backend, steps=6,
@@ -222,14 +224,13 @@ def test_a_plain_optimizer_has_nothing_to_finish():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: pnn.Clipped("adam"), "Clipped takes norm"),
-        (lambda: pnn.Clipped("adam", norm=0.0), "norm"),
-        (lambda: pnn.Clipped("adam", value="much"), "value"),
-        (lambda: pnn.Clipped("adem", norm=1.0), "Did you mean 'adam'"),
-        (lambda: pnn.Clipped(pnn.LBFGS(), norm=1.0), "LBFGS has none"),
-        (lambda: pnn.Clipped(pnn.Clipped("adam", norm=1.0), norm=2.0), "clip_norm comes twice"),
-        (lambda: pnn.Decayed("adam"), "got all 0"),
-        (lambda: pnn.Decayed("adam", l2=-1.0), "l2"),
+        (lambda: pnn.ClippedNorm("adam", 0.0), "ClippedNorm takes a number above 0 as limit"),
+        (lambda: pnn.ClippedValue("adam", "much"), "limit"),
+        (lambda: pnn.ClippedNorm("adem"), "Did you mean 'adam'"),
+        (lambda: pnn.ClippedNorm(pnn.LBFGS()), "LBFGS has none"),
+        (lambda: pnn.ClippedNorm(pnn.ClippedNorm("adam")), "clippednorm_limit comes twice"),
+        (lambda: pnn.Penalized("adam", l2=-1.0), "0 or more, as l2|0 or more as l2"),
+        (lambda: pnn.Decayed("adam", -1.0), "weight_decay"),
         (lambda: pnn.MaxNorm("adam", -1.0), "limit"),
         (lambda: pnn.ExponentialMovingAverage("adam", 1.0), "decay"),
         (lambda: pnn.StochasticWeightAveraging("adam", -1.0), "start"),
@@ -256,5 +257,5 @@ def test_decoupled_decay_needs_a_learning_rate():
         def update(self, builder, parameter, grad, hyper):
             pass
 
-    with pytest.raises(NetworkError, match="Own does not have"):
-        pnn.Decayed(Own(), decoupled=0.1)
+    with pytest.raises(NetworkError, match="Own has none"):
+        pnn.Decayed(Own())

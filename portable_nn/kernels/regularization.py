@@ -13,9 +13,9 @@ from portable_nn.typing import Array, Namespace
 
 
 @elementwise(
-    magnitude=lambda xp, grad, p, l1, l2: (xp.abs(grad) + xp.abs(p) * l2 + xp.abs(xp.sign(p)) * l1,)
+    magnitude=lambda xp, grad, p, l2, l1: (xp.abs(grad) + xp.abs(p) * l2 + xp.abs(xp.sign(p)) * l1,)
 )
-def penalized(xp: Namespace, grad: Array, parameter: Array, l1: Array, l2: Array) -> Array:
+def penalized(xp: Namespace, grad: Array, parameter: Array, l2: Array, l1: Array) -> Array:
     """``g + l2 p + l1 sign(p)``: the gradient of the loss and of ``l2/2 p^2 + l1 |p|``."""
     return grad + parameter * l2 + xp.sign(parameter) * l1
 

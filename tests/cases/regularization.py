@@ -29,7 +29,7 @@ _LONG = given([[3e30, 0.0, 1e-30], [4e30, 0.0, 1e-30]])
 """Squares that overflow or underflow in float32, and no number at all."""
 
 CASES = {
-    kernels.penalized: _pair(given(1e-3), given(1e-2)),
+    kernels.penalized: _pair(given(1e-2), given(1e-3)),
     kernels.decayed: _pair(given(1e-3)),
     kernels.average: _pair(given(0.9), given(1 - 0.9)),
     kernels.average_equally: _pair(given(7.0)),
@@ -57,7 +57,7 @@ CASES = {
 }
 
 TEXTBOOK = {
-    kernels.penalized: lambda g, p, l1, l2: g + l2 * p + l1 * np.where(p > 0, 1, -1),
+    kernels.penalized: lambda g, p, l2, l1: g + l2 * p + l1 * np.where(p > 0, 1, -1),
     kernels.decayed: lambda new, old, decay: new - decay * old,
     kernels.average: lambda a, p, rest, rate: rest * a + rate * p,
     kernels.average_equally: lambda a, p, count: a + (p - a) / (count + 1),
