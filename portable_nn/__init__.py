@@ -90,7 +90,6 @@ from portable_nn.losses import (
 )
 from portable_nn.network import Network
 from portable_nn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RAdam, RMSProp
-from portable_nn.plateau import ReduceOnPlateau
 from portable_nn.runner import Reference
 from portable_nn.saved import load
 from portable_nn.schedules import (
@@ -103,6 +102,7 @@ from portable_nn.schedules import (
     OneCycle,
     PiecewiseConstant,
     PolynomialDecay,
+    ReduceOnPlateau,
     StepDecay,
     Warmup,
 )

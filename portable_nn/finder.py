@@ -17,8 +17,7 @@ from portable_nn.errors import DataError, NetworkError
 from portable_nn.losses import Loss
 from portable_nn.network import Network
 from portable_nn.optimizers import Optimizer, as_optimizer, check_hyperparameters
-from portable_nn.plateau import rebuilt
-from portable_nn.schedules import Rate
+from portable_nn.schedules import Rate, rebuilt
 from portable_nn.training import Training
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 ``hyperparameters(step, epoch)`` gives the numbers of update ``step`` (1, 2, ...), in float64 on
 the host; they reach the update kernel as 0-d arrays. ``update`` writes one parameter's call.
 Every field made by ``hyperparameter`` is a number or a function of the epoch: see
-``schedules.py``. Bias corrections are those of the beta of now, ``1 - beta^step``, also where it
+``schedules/``. Bias corrections are those of the beta of now, ``1 - beta^step``, also where it
 has been another one before (as in PyTorch, where ``OneCycleLR`` changes it).
 """
 

@@ -23,7 +23,6 @@ from portable_nn import (
     layers,
     losses,
     optimizers,
-    plateau,
     scaling,
     schedules,
     targets,
@@ -46,7 +45,7 @@ def _public(*modules: ModuleType) -> dict[str, Any]:
 
 
 MODULES = (
-    activations, drivers, initializers, layers, losses, optimizers, plateau, scaling,
+    activations, drivers, initializers, layers, losses, optimizers, scaling,
     schedules, targets, wrappers,
 )  # fmt: skip
 """Whose dataclasses a record holds."""

@@ -22,9 +22,9 @@ from portable_nn.errors import DataError, NetworkError, NotFittedError
 from portable_nn.kernels import Kernel
 from portable_nn.optimizers import Optimizer
 from portable_nn.plan import Buffer, Draw, Plan, Schedule
-from portable_nn.plateau import following
 from portable_nn.random import DRAWS, Draws
 from portable_nn.runner import trace
+from portable_nn.schedules import following
 from portable_nn.session import Rows, Session
 from portable_nn.typing import Array
 

@@ -11,7 +11,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn import SGD, Adam, Chain, NetworkError, PiecewiseConstant, ReduceOnPlateau, Warmup
 from portable_nn.optimizers import check_hyperparameters
-from portable_nn.plateau import following
+from portable_nn.schedules import following
 
 GENERATOR = np.random.default_rng(6)
 X = GENERATOR.standard_normal((24, 4))
@@ -155,9 +155,9 @@ def test_a_metric_that_is_not_there():
         ({"patience": -1}, "a whole number of epochs, 0 or more, as patience; got -1"),
         ({"patience": 2.5}, "a whole number of epochs, 0 or more, as patience; got 2.5"),
         ({"cooldown": True}, "a whole number of epochs, 0 or more, as cooldown; got True"),
-        ({"threshold": -1e-4}, "a finite number, 0 or more, as threshold; got -0.0001"),
-        ({"least": 0.1}, "from 0 to below its rate as least; got 0.1"),
-        ({"least": None}, "from 0 to below its rate as least; got None"),
+        ({"threshold": -1e-4}, "a finite number, 0 or more as threshold; got -0.0001"),
+        ({"least": 0.1}, "from 0 to below 0.1 as least; got 0.1"),
+        ({"least": None}, "from 0 to below 0.1 as least; got None"),
         ({"metric": 3}, "name of an entry of the history as metric, or None; got 3"),
         ({"mode": "auto"}, "takes mode='min' or 'max'; got 'auto'"),
     ],

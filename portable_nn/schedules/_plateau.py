@@ -13,7 +13,7 @@ from numbers import Integral
 from typing import Any
 
 from portable_nn.errors import NetworkError
-from portable_nn.schedules import positive, real
+from portable_nn.schedules._values import positive
 
 History = Mapping[str, Sequence[float]]
 """Of one training, lists with one entry an epoch."""
@@ -98,16 +98,8 @@ class ReduceOnPlateau:
                     f"ReduceOnPlateau takes a whole number of epochs, 0 or more, as {name}; "
                     f"got {value!r:.60}."
                 )
-        if not 0.0 <= real(self.threshold) < math.inf:
-            raise NetworkError(
-                f"ReduceOnPlateau takes a finite number, 0 or more, as threshold; "
-                f"got {self.threshold!r:.60}."
-            )
-        if not 0.0 <= real(self.least) < self.rate:
-            raise NetworkError(
-                f"ReduceOnPlateau takes a number from 0 to below its rate as least; "
-                f"got {self.least!r:.60}."
-            )
+        positive(self, "threshold", zero=True)
+        positive(self, "least", below=self.rate, zero=True)
         if self.metric is not None and not isinstance(self.metric, str):
             raise NetworkError(
                 f"ReduceOnPlateau takes the name of an entry of the history as metric, or None; "

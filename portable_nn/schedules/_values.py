@@ -1,0 +1,121 @@
+"""Hyper-parameters: a number or a function of the epoch, checked, and asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import Field, field, fields
+from numbers import Real
+from typing import Any
+
+from portable_nn.errors import NetworkError
+
+Rate = float | Callable[[float], float]
+"""A learning rate or another hyper-parameter: a number, or a function of the epoch."""
+
+
+def real(value: Any) -> float:
+    """A real number as a float; NaN for anything else, infinity for what no float can hold."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _within(value: Any, below: float, zero: bool) -> bool:
+    return 0.0 < real(value) < below or (zero and real(value) == 0.0)
+
+
+def _wanted(below: float, zero: bool) -> str:
+    if below == math.inf:
+        return "a finite number, 0 or more" if zero else "a number above 0"
+    return f"a number from 0 to below {below}" if zero else f"a number between 0 and {below}"
+
+
+def positive(owner: object, name: str, below: float = math.inf, zero: bool = False) -> None:
+    """Check that a field is a number above 0 (or 0, with ``zero``), and below ``below``."""
+    value = getattr(owner, name)
+    if not _within(value, below, zero):
+        wanted = _wanted(below, zero)
+        raise NetworkError(f"{type(owner).__name__} takes {wanted} as {name}; got {value!r:.60}.")
+
+
+def check_value(owner: object, name: str, below: float = math.inf, zero: bool = False) -> None:
+    """Check that a field is a number above 0 (or 0, with ``zero``), or a function of the epoch."""
+    value = getattr(owner, name)
+    if (callable(value) and not isinstance(value, type)) or _within(value, below, zero):
+        return
+    hint = "" if isinstance(value, Real) else ", or a schedule such as CosineDecay(0.1, epochs=30)"
+    raise NetworkError(
+        f"{type(owner).__name__} takes {_wanted(below, zero)} as {name}{hint}; got {value!r:.60}."
+    )
+
+
+def value_at(
+    value: Rate,
+    epoch: float,
+    name: str = "a learning rate",
+    below: float = math.inf,
+    zero: bool = True,
+) -> float:
+    """The value of a hyper-parameter at ``epoch``.
+
+    Raises ``NetworkError`` if a schedule fails, or gives a number outside the range.
+    """
+    if not callable(value):
+        return float(value)
+    try:
+        found = value(epoch)
+    except NetworkError:
+        raise
+    except Exception as error:  # it is the user's own
+        raise NetworkError(
+            f"the schedule of {name} takes one number, the epoch with its fractions "
+            f"(int(epoch) is without); at {epoch:g} it failed with {type(error).__name__}: {error}"
+        ) from error
+    if not _within(found, below, zero):
+        raise NetworkError(
+            f"{name} is {_wanted(below, zero)}; the schedule gave {found!r:.60} at epoch {epoch:g}."
+        )
+    return float(found)
+
+
+def check_rate(owner: object, name: str) -> None:
+    """Check that a field is a learning rate: a number above 0, or a function of the epoch."""
+    check_value(owner, name)
+
+
+def rate_at(rate: Rate, epoch: float) -> float:
+    """The value of a learning rate at ``epoch``; a ``NetworkError`` if a schedule gives none."""
+    return value_at(rate, epoch)
+
+
+def hyperparameter(default: float, below: float = math.inf, zero: bool | None = None) -> Any:
+    """Make a dataclass field of a hyper-parameter: its default, and the range of its values.
+
+    They are above 0 and below ``below``; with ``zero`` also 0; if that is None (as for learning
+    rates) a schedule may give 0, but the number may not be 0.
+    """
+    return field(default=default, metadata={"below": below, "zero": zero})
+
+
+def check_values(owner: Any) -> None:
+    """Check each ``hyperparameter`` field of an optimizer."""
+    for each in _ranged(owner):
+        check_value(owner, each.name, each.metadata["below"], each.metadata["zero"] is True)
+
+
+def values_at(owner: Any, epoch: float) -> dict[str, float]:
+    """Every ``hyperparameter`` field of an optimizer at ``epoch``, by name, as float."""
+    found = {}
+    for each in _ranged(owner):
+        name, below = f"{type(owner).__name__}'s {each.name}", each.metadata["below"]
+        value, zero = getattr(owner, each.name), each.metadata["zero"] is not False
+        found[each.name] = value_at(value, epoch, name, below, zero)
+    return found
+
+
+def _ranged(owner: Any) -> list[Field[Any]]:
+    return [each for each in fields(owner) if "below" in each.metadata]
