@@ -216,7 +216,7 @@ LOSS = {
         "    w * (z - t) / np.hypot(1.0, z - t) * s,",
         "),",
     ),
-    "loss": code((3,), LOSSES, "pseudo_huber_loss.py", before="LOSSES = "),
+    "loss": code((3,), LOSSES, "pseudo_huber_loss.py", before="LOSSES:"),
     "table": entry((4,), LOSSES, "LOSSES", '"pseudo_huber": PseudoHuber,'),
     "export": export((4,), EXPORTS, "portable_nn.losses", "PseudoHuber"),
     "gradients": entry(
