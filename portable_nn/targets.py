@@ -212,6 +212,8 @@ class Numbers:
 class NonNegative(Numbers):
     """Numbers that are 0 or more, counts say; they keep their units, standardized or not."""
 
+    wanted: ClassVar[str] = "0 or more"
+
     @classmethod
     def typical(cls, numbers: HostArray) -> HostArray:
         return np.where(numbers > 0.0, numbers, 0.0)
@@ -222,29 +224,32 @@ class NonNegative(Numbers):
 
     def _check(self, y: HostArray, name: str) -> None:
         super()._check(y, name)
-        self._check_least(y, name, y < 0, "0 or more")
-
-    @staticmethod
-    def _check_least(y: HostArray, name: str, below: HostArray, wanted: str) -> None:
-        if below.any():
-            place = np.argwhere(below)[0].tolist()
+        low = self._below(y)
+        if low.any():
+            place = np.argwhere(low)[0].tolist()
             raise DataError(
-                f"this loss takes numbers that are {wanted} as y; {name}{place} is "
+                f"this loss takes numbers that are {self.wanted} as y; {name}{place} is "
                 f"{y[tuple(place)]}. For any numbers there is mean_squared_error."
             )
+
+    @staticmethod
+    def _below(y: HostArray) -> HostArray:
+        return np.asarray(y < 0)
 
 
 class Positive(NonNegative):
     """Numbers above 0; they keep their units, standardized or not."""
+
+    wanted: ClassVar[str] = "above 0"
 
     @classmethod
     def typical(cls, numbers: HostArray) -> HostArray:
         amounts: HostArray = np.exp(numbers)
         return amounts
 
-    def _check(self, y: HostArray, name: str) -> None:
-        super()._check(y, name)
-        self._check_least(y, name, y <= 0, "above 0")
+    @staticmethod
+    def _below(y: HostArray) -> HostArray:
+        return np.asarray(y <= 0)
 
 
 class MeansAndVariances(Numbers):

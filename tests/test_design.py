@@ -108,7 +108,7 @@ class Residual:
 
 
 @loss_kernel()
-def huber(xp, z, targets, weight, scale, delta):
+def summed_huber(xp, z, targets, weight, scale, delta):
     error = z - targets
     inner = xp.clip(error, -delta, delta)
     value = xp.sum(inner * (error - 0.5 * inner) * weight, axis=(-2, -1)) * scale
@@ -116,8 +116,8 @@ def huber(xp, z, targets, weight, scale, delta):
 
 
 @dataclass(frozen=True)
-class Huber(Loss):
-    kernel = huber
+class SummedHuber(Loss):
+    kernel = summed_huber
     delta: float = 1.0
 
 
@@ -340,16 +340,16 @@ def test_custom_loss(backend):
         network = Network(layers, dtype="float64")
         return network.fit(X, NUMBERS, loss=loss, epochs=5, backend=backend, progress=False)
 
-    network = fit(Huber(0.5))
+    network = fit(SummedHuber(0.5))
     assert network.history["loss"][-1] < network.history["loss"][0]
     assert_trains_by_the_formulas(
-        layers, X, NUMBERS, loss=Huber(0.5), optimizer="adam", dtype="float64",
+        layers, X, NUMBERS, loss=SummedHuber(0.5), optimizer="adam", dtype="float64",
         backend=backend, steps=5, batch_size=32,
     )  # fmt: skip
-    squared = fit("half_squared_error")  # what Huber's is where no error is large
+    squared = fit("half_squared_error")  # what SummedHuber is where no error is large
     # Two formulas of one loss: five steps of sums of 32 rows that are rounded differently.
-    assert_near(fit(Huber(1e9)).parameters, squared.parameters, 1e-14)
-    _, training = begin([Dense(2)], backend, loss=Huber(0.5))
+    assert_near(fit(SummedHuber(1e9)).parameters, squared.parameters, 1e-14)
+    _, training = begin([Dense(2)], backend, loss=SummedHuber(0.5))
     (batch,) = training.batches(X, NUMBERS, epoch=0)
     assert_gradients_are_slopes(training, batch)
 

@@ -31,6 +31,7 @@ from portable_nn import (
     Tanh,
     mlp,
 )
+from portable_nn.losses import LOSSES
 from portable_nn.session import CHUNK
 from portable_nn.tables import Columns
 
@@ -317,11 +318,10 @@ def test_prediction_on_more_rows_than_one_chunk(backend):
 
 # -- sample weights ------------------------------------------------------------------------
 
+OUTPUTS = np.random.default_rng(4).standard_normal((60, 4))
 WEIGHTED = {
-    "cross_entropy": (mlp([5], outputs=3, activation="tanh"), LABELS),
-    "binary_cross_entropy": (mlp([5], outputs=1, activation="tanh"), LABELS == 0),
-    "half_squared_error": (mlp([5], outputs=2, activation="tanh"), NUMBERS),
-    "mean_squared_error": (mlp([5], outputs=2, activation="tanh"), NUMBERS),
+    name: (mlp([5], outputs=4, activation="tanh"), loss().targets.typical(OUTPUTS))
+    for name, loss in LOSSES.items()
 }
 WHOLE = {"dtype": "float64", "batch_size": None, "shuffle": False, "epochs": 10}
 every_loss = pytest.mark.parametrize("loss", WEIGHTED)

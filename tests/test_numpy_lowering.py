@@ -14,6 +14,7 @@ from portable_nn import (
     SGD,
     Adam,
     AdamW,
+    CrossEntropy,
     Dense,
     Dropout,
     Network,
@@ -105,8 +106,9 @@ def assert_by_the_formulas(layers, loss="half_squared_error", optimizer=OPTIMIZE
     """Six steps, two of them on fewer rows, in both dtypes."""
     for dtype in ("float32", "float64"):
         assert_trains_by_the_formulas(
-            layers, X, TARGETS[loss], loss=loss, optimizer=optimizer, dtype=dtype,
-            backend=ways.open_way("numpy"), steps=6, batch_size=6,
+            layers, X, TARGETS.get(loss, TARGETS["cross_entropy"]),
+            loss=loss, optimizer=optimizer, dtype=dtype, backend=ways.open_way("numpy"),
+            steps=6, batch_size=6,
         )  # fmt: skip
 
 
@@ -127,6 +129,11 @@ def test_the_random_networks_are_worth_it():
     assert {layer.use_bias for layer in layers if isinstance(layer, Dense)} == {True, False}
     assert min(map(len, drawn)) == 1
     assert max(map(len, drawn)) > 6
+
+
+def test_smoothed_labels():
+    assert kernels.cross_entropy in LOWERINGS
+    assert_by_the_formulas([Dense(6), Tanh(), Dense(3)], CrossEntropy(0.2))
 
 
 def test_values_that_are_read_twice():

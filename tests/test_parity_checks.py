@@ -10,7 +10,7 @@ import pytest
 import ways
 from cases import CASES
 from fresh import ROOT
-from test_design import BatchNorm, Huber, Residual, huber
+from test_design import BatchNorm, Residual, SummedHuber, summed_huber
 from test_gradients import OPTIMIZERS
 
 import portable_nn as pnn
@@ -69,7 +69,7 @@ def test_kernels_that_are_right_where_shapes_are_compiled(kernel, backend):
 
 
 def test_a_kernel_with_attributes():
-    assert check_kernel(huber, *LOSS, backend="numpy", delta=0.5).ok
+    assert check_kernel(summed_huber, *LOSS, backend="numpy", delta=0.5).ok
 
 
 LAYERS = [
@@ -112,7 +112,7 @@ def test_a_step_that_cannot_be_started_is_a_fault(monkeypatch):
     assert "sample inputs | outputs | tanh_backward | it fails with RuntimeError" in said
 
 
-@pytest.mark.parametrize("loss", [*pnn.losses.LOSSES, Huber(0.5)], ids=str)
+@pytest.mark.parametrize("loss", [*pnn.losses.LOSSES, SummedHuber(0.5)], ids=str)
 def test_losses_that_are_right(loss):
     reports = check_loss(loss, backend="numpy")
     assert reports.ok, reports.verdict

@@ -5,7 +5,15 @@ import pytest
 
 from portable_nn import DataError, ShapeError
 from portable_nn.metrics import accuracy, r2
-from portable_nn.targets import Binary, Labels, Numbers
+from portable_nn.targets import (
+    Binary,
+    Labels,
+    Margins,
+    MeansAndVariances,
+    NonNegative,
+    Numbers,
+    Positive,
+)
 
 GENERATOR = np.random.default_rng(3)
 NAMES = np.array(["cat", "ant", "bee", "cat"])
@@ -342,3 +350,55 @@ def test_scores_are_those_of_scikit_learn():
     for shape in [(50,), (50, 3)]:
         y, predictions = GENERATOR.integers(0, 2, (2, *shape))
         assert accuracy(y, predictions) == metrics.accuracy_score(y, predictions)
+
+
+# -- numbers of other kinds ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [NonNegative, Positive])
+def test_amounts_keep_their_units(kind):
+    y = np.array([[1.0, 30.0], [2.0, 50.0]])
+    known = kind.learn(y, 2, standardize=True)
+    assert known.scaling is None
+    np.testing.assert_array_equal(known.encode(y), y)
+    np.testing.assert_array_equal(known.decode(y), y)
+    with pytest.raises(DataError, match=r"(0 or more|above 0) as y; y\[1, 0\] is -2\.0"):
+        known.encode(y * [[1.0], [-1.0]])
+    NonNegative.learn(np.zeros(3), 1)
+    with pytest.raises(DataError, match=r"above 0 as y; y\[0\] is 0"):
+        Positive.learn(np.zeros(3, int), 1)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_of_means_and_variances_the_means_are_predicted(standardize):
+    y = np.array([[10.0, -1.0], [30.0, 1.0], [20.0, 0.5]])
+    known = MeansAndVariances.learn(y, 4, standardize)
+    encoded = known.encode(y)
+    assert encoded.shape == (3, 2)
+    outputs = np.concatenate([encoded, np.full((3, 2), 7.0)], axis=1)
+    # Forth and back is two roundings each way.
+    np.testing.assert_allclose(known.decode(outputs), y, rtol=1e-15, atol=1e-15)
+    flat = MeansAndVariances.learn(y[:, 0], 2, standardize)
+    assert flat.decode(np.zeros((3, 2))).shape == (3,)
+    with pytest.raises(ShapeError, match=r"4 outputs, so y must be \(n, 2\); got \(3, 4\)"):
+        known.encode(np.zeros((3, 4)))
+    with pytest.raises(ShapeError, match=r"2 outputs for .*; this one has 3"):
+        MeansAndVariances.learn(y, 3)
+
+
+def test_margins_are_decided_at_0():
+    known = Margins.learn(np.array(["no", "yes"]), 1)
+    assert known.encode(np.array(["yes", "no"])).tolist() == [[1], [0]]
+    assert known.decode(np.array([[0.1], [-0.1], [0.0]])).tolist() == ["yes", "no", "no"]
+    with pytest.raises(DataError, match="no probabilities"):
+        known.probabilities(np.zeros((3, 1)))
+
+
+@pytest.mark.parametrize(
+    "kind", [Numbers, NonNegative, Positive, MeansAndVariances, Labels, Binary, Margins]
+)
+def test_typical_targets_are_learned(kind):
+    y = kind.typical(GENERATOR.standard_normal((12, 4)))
+    known = kind.learn(y, 4)
+    assert known.outputs == 4
+    assert known.encode(y).shape == (12, kind.width(4))

@@ -7,7 +7,7 @@ from portable_nn.schedules import positive
 
 @dataclass(frozen=True)
 class PseudoHuber(Loss):
-    """``sum_k delta^2 (sqrt(1 + (e_k / delta)^2) - 1)``: e^2 / 2 near 0, delta |e| far off."""
+    """``mean_k delta^2 (sqrt(1 + (e_k / delta)^2) - 1)``: e^2 / 2 near 0, delta |e| far off."""
 
     kernel = kernels.pseudo_huber
     delta: float = 1.0
