@@ -91,20 +91,22 @@ class LogSoftmax(Activation):
 # -- straight pieces -----------------------------------------------------------------------
 
 
-def rectifier_gain(slope: float) -> float:
-    """``sqrt(2 / (1 + slope^2))`` of a unit with this slope below 0: He et al. 2015, eq. 15."""
-    return math.sqrt(2.0 / (1.0 + slope**2))
+class Rectifier:
+    """What has a ``slope`` below 0, and a gain by it: He et al. 2015, eq. 15."""
+
+    @property
+    def gain(self) -> float:
+        return math.sqrt(2.0 / (1.0 + getattr(self, "slope", 0.0) ** 2))
 
 
-class ReLU(Activation):
+class ReLU(Rectifier, Activation):
     """``a = max(z, 0)``; its derivative at 0 is 0."""
 
     kernel = kernels.relu
-    gain = rectifier_gain(0.0)
 
 
 @dataclass(frozen=True)
-class LeakyReLU(Activation):
+class LeakyReLU(Rectifier, Activation):
     """``a = z`` above 0, ``slope z`` below and at 0. Source: Maas et al. 2013.
 
     0.01 as there and in PyTorch; Keras 3 has 0.3 (``negative_slope``).
@@ -112,10 +114,6 @@ class LeakyReLU(Activation):
 
     kernel = kernels.leaky_relu
     slope: float = 0.01
-
-    @property
-    def gain(self) -> float:
-        return rectifier_gain(self.slope)
 
 
 @dataclass(frozen=True)

@@ -154,11 +154,10 @@ def silu(xp: Namespace, z: Array) -> Array:
 def mish_backward(xp: Namespace, grad: Array, z: Array) -> Array:
     """``grad * (t + z s (1 - t^2))`` with ``t = tanh(softplus(z))``, ``s = sigmoid(z)``.
 
-    ``1 - t^2`` as ``4 q / (1 + q)^2`` with ``q = (1 - s)^2``, which cancels nothing.
+    ``1 - t^2`` as ``4 r^2 / (1 + r^2)^2`` with ``r = 1 - s``, which cancels nothing.
     """
     rest = logistic(xp, -z)
-    q = rest * rest
-    slope = logistic(xp, z) * q * 4.0 / ((1.0 + q) * (1.0 + q))
+    slope = logistic(xp, z) * rest * rest * 4.0 / (1.0 + rest * rest) ** 2
     return grad * (xp.tanh(softplus.meaning(xp, z)) + z * slope)
 
 

@@ -7,14 +7,14 @@ from numbers import Integral
 from typing import ClassVar
 
 from portable_nn import kernels
-from portable_nn.activations import Activation, rectifier_gain
+from portable_nn.activations import Activation, Rectifier
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import Constant
 from portable_nn.plan import PlanBuilder
 
 
 @dataclass(frozen=True)
-class PReLU(Activation):
+class PReLU(Rectifier, Activation):
     """``a = z`` above 0, else ``slope z``, with a learned slope for each feature.
 
     ``slope`` is the first value of all. Source: He et al. 2015, eq. 1, who keep weight decay off
@@ -22,10 +22,6 @@ class PReLU(Activation):
     """
 
     slope: float = 0.25
-
-    @property
-    def gain(self) -> float:
-        return rectifier_gain(self.slope)
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         shape = (builder.features(x),)
