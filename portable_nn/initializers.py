@@ -193,9 +193,10 @@ def _total(rows: HostArray) -> HostArray:
 
 @dataclass(frozen=True)
 class Scaled:
-    """What another initializer gives, times ``gain``: ``Scaled(glorot_uniform, 5 / 3)``.
+    """What another initializer gives, times ``gain``: ``Scaled(glorot_uniform, gain("tanh"))``.
 
-    A gain makes up for what an activation takes off the deviation of its inputs.
+    A gain makes up for what an activation takes off the deviation of its inputs. Those of
+    ``pnn.gain`` go with Glorot's, LeCun's and ``Orthogonal``; He's have that of ReLU in them.
     """
 
     initializer: Initializer

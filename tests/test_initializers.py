@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from portable_nn import CrossEntropy, Dense, Network, NetworkError
+from portable_nn import CrossEntropy, Dense, Network, NetworkError, gain
 from portable_nn.initializers import (
     Constant,
     Normal,
@@ -228,8 +228,8 @@ SHAPES = [(1, 1), (5, 5), (64, 10), (10, 64), (200, 200), (7, 1), (1, 7), (3, 4,
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_columns_or_rows_are_orthonormal(shape):
-    for gain in (1.0, 2.0):
-        found = draw(Orthogonal(gain), shape)
+    for factor in (1.0, 2.0):
+        found = draw(Orthogonal(factor), shape)
         assert found.shape == shape
         assert found.flags.c_contiguous
         matrix = found.reshape(-1, shape[-1])
@@ -237,7 +237,7 @@ def test_columns_or_rows_are_orthonormal(shape):
             matrix = matrix.T
         product = matrix.T @ matrix
         # Each reflection rounds a few times, half of them up; 200 of them add up to some 1e-15.
-        np.testing.assert_allclose(product, gain**2 * np.eye(len(product)), atol=2e-14, rtol=0)
+        np.testing.assert_allclose(product, factor**2 * np.eye(len(product)), atol=2e-14, rtol=0)
 
 
 def test_no_direction_is_preferred():
@@ -288,11 +288,19 @@ def test_the_first_bits(initializer, bits):
 
 
 def test_a_gain_multiplies():
-    for gain in (3.0, 5 / 3):
-        np.testing.assert_array_equal(draw(Scaled(he_normal, gain)), draw(he_normal) * gain)
+    for factor in (3.0, 5 / 3):
+        np.testing.assert_array_equal(draw(Scaled(he_normal, factor)), draw(he_normal) * factor)
     np.testing.assert_array_equal(draw(Scaled(ones, 3), (2,)), [3.0, 3.0])
     own = Scaled(lambda draws, shape: draws.uniform(shape) + 1.0, 2.0)
     assert draw(own).min() > 2.0
+
+
+def test_a_gain_of_relu_makes_hes_of_lecuns():
+    for plain, whole in [(lecun_normal, he_normal), (lecun_uniform, he_uniform)]:
+        found = draw(Scaled(plain, gain("relu")))
+        # Some roundings.
+        np.testing.assert_allclose(found, draw(whole), rtol=1e-15)
+    np.testing.assert_array_equal(draw(Scaled(Orthogonal(), 2.0)), draw(Orthogonal(2.0)))
 
 
 def test_a_constant_is_everywhere():
