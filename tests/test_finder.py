@@ -126,8 +126,8 @@ def test_what_is_said_of_the_data_is_heeded():
 def test_the_rates_are_those_of_the_optimizer_inside():
     plain = find_learning_rate(network(), X, NUMBERS, optimizer=SGD(0.3), **OPTIONS)
     for around in (
-        pnn.Clipped(SGD(), norm=1e9),
-        pnn.MaxNorm(pnn.Clipped(SGD(0.1), norm=1e9), 1e9),
+        pnn.ClippedNorm(SGD(), 1e9),
+        pnn.MaxNorm(pnn.ClippedNorm(SGD(0.1), 1e9), 1e9),
         pnn.ParameterGroups(SGD(), {"dense1": SGD(5.0)}),
         SGD(pnn.CosineDecay(0.1, 3)),
     ):

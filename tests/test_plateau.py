@@ -208,13 +208,13 @@ def test_following_changes_what_follows_and_nothing_else():
 def test_following_goes_into_wrappers_and_groups():
     history, schedule = {"loss": [1.0, 1.0]}, ReduceOnPlateau(0.4, factor=0.5, patience=0)
     plain, falling = SGD(0.3), SGD(schedule)
-    groups = pnn.ParameterGroups(pnn.Clipped(plain, norm=1.0), {"dense1": falling, "dense2": plain})
+    groups = pnn.ParameterGroups(pnn.ClippedNorm(plain, 1.0), {"dense1": falling, "dense2": plain})
     bound = following(groups, history)
     assert bound.optimizer is groups.optimizer
     assert bound.groups["dense2"] is groups.groups["dense2"]
     assert bound.groups["dense1"].hyperparameters(1, 5.0)["learning_rate"] == 0.2
-    bound = following(pnn.Clipped(falling, norm=schedule), history)
-    assert dict(bound.hyperparameters(1, 5.0)) == {"clip_norm": 0.2, "learning_rate": 0.2}
+    bound = following(pnn.ClippedNorm(falling, schedule), history)
+    assert list(bound.hyperparameters(1, 5.0).values()) == [0.2, 0.2]
 
 
 def train(schedule, network=None, epochs=12, wrap=Wrapped, **options):
