@@ -170,16 +170,16 @@ class Lion:
 
     def hyperparameters(self, step: int, epoch: float) -> Mapping[str, float]:
         value = values_at(self, epoch)
-        rate = value["learning_rate"]
-        return {**_decays(value), "learning_rate": rate, "decay": rate * value["weight_decay"]}
+        numbers = {**_decays(value), "learning_rate": value["learning_rate"]}
+        decay = {"decay": value["learning_rate"] * value["weight_decay"]}
+        return {**numbers, **(decay if self.weight_decay else {})}
 
     def update(self, builder: PlanBuilder, parameter: str, grad: str, hyper: Sequence[str]) -> None:
-        *numbers, decay = hyper
-        (m,), decayed = _states(builder, parameter, "m"), parameter
+        (m,), moved = _states(builder, parameter, "m"), parameter
         if self.weight_decay and (self.decay_all_parameters or len(builder.shape(parameter)) > 1):
-            inputs, names = (parameter, parameter, decay), [f"decayed_{parameter}"]
-            (decayed,) = builder.emit(kernels.decayed, *inputs, names=names)
-        builder.assign([parameter, m], kernels.lion, decayed, grad, m, *numbers)
+            inputs, names = (parameter, parameter, hyper[-1]), [f"decayed_{parameter}"]
+            (moved,) = builder.emit(kernels.decayed, *inputs, names=names)
+        builder.assign([parameter, m], kernels.lion, moved, grad, m, *hyper[:5])
 
 
 # -- divided by the size of gradients ------------------------------------------------------
