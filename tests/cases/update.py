@@ -18,7 +18,7 @@ _ADAMW = [*_ADAM, given(1e-2)]
 _INSIDE = [given(value) for value in (0.9, 1 - 0.9, 1e-8, 0.0)]
 _OUTSIDE = [given(value) for value in (1.0, 1.0, 0.0, 1e-8)]
 _LION = [given(value) for value in (0.9, 1 - 0.9, 0.99, 1 - 0.99, 1e-2)]
-_RADAM = [*_ADAM[:5], given(1.0), given(1e-8)]
+_RADAM = [*_ADAM[:5], given(1.0), given(1e-2)]
 _RMSPROP = [given(value) for value in (0.9, 1 - 0.9, 1e-3, 1e-8)]
 
 
