@@ -81,7 +81,6 @@ from portable_nn.kernels.noise import alpha_dropout, alpha_dropout_backward
 from portable_nn.kernels.normalization import (
     divide_by_rms,
     divide_by_rms_backward,
-    move_toward,
     scale_grad,
     scale_shift,
     standardize_batch,
@@ -207,7 +206,6 @@ __all__ = [
     "mish",
     "mish_backward",
     "momentum",
-    "move_toward",
     "multilinear",
     "multiply",
     "negative",

@@ -8,7 +8,7 @@ been small, and what is left of their size is ``SLIP`` of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from portable_nn.kernels._kernel import (
@@ -16,7 +16,6 @@ from portable_nn.kernels._kernel import (
     Gradient,
     Kernel,
     accurate,
-    elementwise,
     kernel,
     multilinear,
 )
@@ -86,9 +85,15 @@ def _gradient(axis: int, level: float = -1.0) -> dict[str, Any]:
     }
 
 
-def _backward(by: Kernel) -> Callable[[Call, Sequence[str]], list[Gradient]]:
-    """Of kernels whose first outputs are the standard numbers and the inverse."""
-    return lambda call, grads: [Gradient((0,), (grads[0], *call.outputs[:2]), by)]
+def _normalizer(axis: int, backward: Kernel) -> dict[str, Any]:
+    """What there is to know of a kernel whose first outputs are standard numbers and inverse."""
+    return {
+        "backward": lambda call, grads: [
+            Gradient((0,), (grads[0], *call.outputs[:2]), backward),
+        ],
+        "length": lambda x, *rest: x[axis],
+        "cost": lambda x, *rest: 8 * math.prod(x),
+    }
 
 
 # -- over the batch ------------------------------------------------------------------------
@@ -100,30 +105,45 @@ def standardize_batch_backward(xp: Namespace, grad: Array, normal: Array, invers
     return _without(xp, grad, normal, inverse, -2)
 
 
-def _batch_sizes(xp: Namespace, x: Array, epsilon: float = 1e-5) -> tuple[Array, ...]:
-    normal, inverse, mean, variance = _sizes(xp, x, epsilon, -2)
-    return normal, inverse, xp.squeeze(mean, axis=-2), xp.squeeze(variance, axis=-2)
+def _moved(
+    xp: Namespace, old: Sequence[Array], new: Sequence[Array], momentum: float
+) -> tuple[Array, ...]:
+    pairs = zip(old, [xp.squeeze(value, axis=-2) for value in new], strict=True)
+    return tuple((1.0 - momentum) * before + momentum * now for before, now in pairs)
+
+
+def _batch_sizes(
+    xp: Namespace, x: Array, *old: Array, momentum: float = 0.1, epsilon: float = 1e-5
+) -> tuple[Array, ...]:
+    normal, inverse, *new = _sizes(xp, x, epsilon, -2)
+    return normal, inverse, *_moved(xp, [xp.abs(value) for value in old], new, momentum)
 
 
 @kernel(
-    shapes=lambda x, **options: (x, (*x[:-2], 1, x[-1]), *[(*x[:-2], x[-1])] * 2),
-    backward=_backward(standardize_batch_backward),
-    donates=((0, 0),),
+    **_normalizer(-2, standardize_batch_backward),
+    shapes=lambda x, *old, **options: (x, (*x[:-2], 1, x[-1]), *old),
+    donates=((0, 0), (2, 1), (3, 2)),
     magnitude=_batch_sizes,
-    length=lambda x: x[-2],
-    cost=lambda x: 8 * math.prod(x),
     least_rows=2,
 )
-def standardize_batch(xp: Namespace, x: Array, epsilon: float = 1e-5) -> tuple[Array, ...]:
-    """``(x - mean) / sqrt(variance + epsilon)`` of every feature of x (n, k): four outputs.
+def standardize_batch(
+    xp: Namespace,
+    x: Array,
+    mean: Array,
+    variance: Array,
+    momentum: float = 0.1,
+    epsilon: float = 1e-5,
+) -> tuple[Array, ...]:
+    """``(x - m) / sqrt(v + epsilon)`` of every feature of x (n, k), by mean m and variance v of it.
 
-    These standard numbers (n, k); 1 over the root (1, k); the mean (k,) over the rows; and the
-    variance (k,), unbiased (over n - 1), while that in the root is biased (over n).
+    These numbers (n, k); 1 over the root (1, k); and averages (k,) that forget, which become
+    ``(1 - momentum) mean + momentum m`` and the same of the variance. That in the root is biased
+    (over n), the one averaged is not (over n - 1).
     """
-    centred, mean = _centred(xp, x, -2)
-    normal, inverse, variance = _over_root(xp, centred, epsilon, -2)
-    unbiased = variance * (x.shape[-2] / (x.shape[-2] - 1))
-    return normal, inverse, xp.squeeze(mean, axis=-2), xp.squeeze(unbiased, axis=-2)
+    n, (centred, now) = x.shape[-2], _centred(xp, x, -2)
+    normal, inverse, square = _over_root(xp, centred, epsilon, -2)
+    new = now, square * (n / (n - 1))
+    return normal, inverse, *_moved(xp, (mean, variance), new, momentum)
 
 
 @accurate(shapes=lambda x, *moments, **options: (x,), elementwise=False)
@@ -133,16 +153,6 @@ def standardize_by(
     """``(x - mean) / sqrt(variance + epsilon)``: x (n, k), a known mean and variance (k,)."""
     root = xp.expand_dims(xp.sqrt(variance + epsilon), axis=-2)
     return (x - xp.expand_dims(mean, axis=-2)) / root
-
-
-def _toward_size(xp: Namespace, old: Array, new: Array, rate: float = 0.1) -> tuple[Array]:
-    return ((1.0 - rate) * xp.abs(old) + rate * xp.abs(new),)
-
-
-@elementwise(magnitude=_toward_size)
-def move_toward(xp: Namespace, old: Array, new: Array, rate: float = 0.1) -> Array:
-    """``(1 - rate) old + rate new``: an average that forgets."""
-    return (1.0 - rate) * old + rate * new
 
 
 # -- over the features ---------------------------------------------------------------------
@@ -157,12 +167,10 @@ def standardize_features_backward(
 
 
 @kernel(
+    **_normalizer(-1, standardize_features_backward),
     shapes=lambda x, **options: (x, (*x[:-1], 1)),
-    backward=_backward(standardize_features_backward),
     donates=((0, 0),),
     magnitude=lambda xp, x, epsilon=1e-5: _sizes(xp, x, epsilon, -1)[:2],
-    length=lambda x: x[-1],
-    cost=lambda x: 8 * math.prod(x),
 )
 def standardize_features(xp: Namespace, x: Array, epsilon: float = 1e-5) -> tuple[Array, Array]:
     """``(x - mean) / sqrt(variance + epsilon)`` of every row of x (n, k), and 1 / root (n, 1)."""
@@ -177,12 +185,10 @@ def divide_by_rms_backward(xp: Namespace, grad: Array, normal: Array, inverse: A
 
 
 @kernel(
+    **_normalizer(-1, divide_by_rms_backward),
     shapes=lambda x, **options: (x, (*x[:-1], 1)),
-    backward=_backward(divide_by_rms_backward),
     donates=((0, 0),),
     magnitude=lambda xp, x, epsilon=1e-6: _over_root(xp, xp.abs(x), epsilon, -1)[:2],
-    length=lambda x: x[-1],
-    cost=lambda x: 4 * math.prod(x),
 )
 def divide_by_rms(xp: Namespace, x: Array, epsilon: float = 1e-6) -> tuple[Array, Array]:
     """``x / sqrt(mean(x^2) + epsilon)`` of every row of x (n, k), and 1 / root (n, 1)."""

@@ -45,14 +45,15 @@ class BatchNorm:
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         shape, epsilon = (builder.features(x),), float(self.epsilon)
-        averages = builder.state("mean", shape, zeros), builder.state("variance", shape, ones)
-        if mode == "train":
-            normal, _, *found = builder.emit(kernels.standardize_batch, x, epsilon=epsilon)
-            for old, new in zip(averages, found, strict=True):
-                rate = float(self.momentum)
-                builder.carry(old, builder.call(kernels.move_toward, old, new, rate=rate))
-        else:
-            normal = builder.call(kernels.standardize_by, x, *averages, epsilon=epsilon)
+        old = builder.state("mean", shape, zeros), builder.state("variance", shape, ones)
+        if mode != "train":
+            normal = builder.call(kernels.standardize_by, x, *old, epsilon=epsilon)
+            return _scaled(builder, normal, shift=True)
+        normal, _, *new = builder.emit(
+            kernels.standardize_batch, x, *old, momentum=float(self.momentum), epsilon=epsilon
+        )
+        for state, value in zip(old, new, strict=True):
+            builder.carry(state, value)
         return _scaled(builder, normal, shift=True)
 
 

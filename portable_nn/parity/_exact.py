@@ -50,7 +50,7 @@ INEXACT = (
     kernels.sigmoid, kernels.sigmoid_backward, kernels.softmax, kernels.softmax_backward,
     kernels.tanh, kernels.tanh_backward, kernels.exp, kernels.exp_backward, kernels.log_cosh,
     kernels.standardize_batch, kernels.standardize_batch_backward, kernels.standardize_by,
-    kernels.move_toward, kernels.standardize_features, kernels.standardize_features_backward,
+    kernels.standardize_features, kernels.standardize_features_backward,
     kernels.divide_by_rms, kernels.divide_by_rms_backward,
     kernels.alpha_dropout, kernels.alpha_dropout_backward,
     kernels.tweedie_deviance, kernels.gaussian_nll, kernels.celu, kernels.celu_backward,
