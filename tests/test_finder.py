@@ -71,6 +71,44 @@ def test_the_suggestion_is_where_the_smoothed_loss_falls_fastest():
     assert type(sweep.suggestion) is float
 
 
+def sweep_of(losses, monkeypatch):
+    """What is made of these losses, one an update."""
+    monkeypatch.setattr(
+        "portable_nn.finder._train",
+        lambda *given: ((k / 7, loss) for k, loss in enumerate(losses)),
+    )
+    return find_learning_rate(network(), X, NUMBERS, steps=max(len(losses), 10), **OPTIONS)
+
+
+def test_it_stops_above_four_times_the_least(monkeypatch):
+    falling = [2.0 - 0.02 * k for k in range(50)]
+    before = len(sweep_of(falling, monkeypatch).rates)
+    assert before == 50
+    # From some 1.2 a loss of 11.2 lifts the running mean by a tenth of the way: 2.2, 3.1, 3.9,
+    # 4.6, 5.3, more than four times as much after six.
+    found = sweep_of([*falling, *[11.2] * 20], monkeypatch)
+    least = found.smoothed.min()
+    assert found.smoothed[-1] <= 4.0 * least < 0.9 * found.smoothed[-1] + 0.1 * 11.2 < 6.0 * least
+    assert 52 < len(found.rates) < 60
+    for end in (np.nan, np.inf):
+        found = sweep_of([*falling, end, *falling], monkeypatch)
+        np.testing.assert_array_equal(found.losses, falling)
+
+
+def test_what_falls_at_the_beginning_or_after_the_least_does_not_count(monkeypatch):
+    losses = np.concatenate([
+        [9.0, 9.0, 3.0, 3.0, 3.0], np.full(25, 5.0), np.linspace(5.0, 1.0, 30), np.full(4, 18.0),
+        np.full(6, 0.0),
+    ])  # fmt: skip
+    found = sweep_of(losses.tolist(), monkeypatch)
+    assert len(found.rates) == len(losses)
+    slopes = np.gradient(found.smoothed)
+    chosen = found.rates.tolist().index(found.suggestion)
+    assert 30 <= chosen <= np.argmin(found.smoothed) < 62
+    assert slopes[:5].min() < slopes[chosen]
+    assert slopes[64:].min() < slopes[chosen]
+
+
 OPTIMIZERS = {"adam": Adam, "rmsprop": pnn.RMSProp, "sgd": SGD}
 
 
