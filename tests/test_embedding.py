@@ -7,7 +7,8 @@ import pytest
 import portable_nn as pnn
 from portable_nn import Adam, Concatenate, Dense, Embedding, Input, Network, ReLU, kernels
 from portable_nn.errors import DataError, NetworkError
-from portable_nn.parity import check_training
+from portable_nn.parity import check_kernel, check_training
+from portable_nn.plan import PlanBuilder
 
 RNG = np.random.default_rng(1)
 N = 60
@@ -189,8 +190,9 @@ def test_standardize_leaves_codes_alone():
 
 def test_the_narrowest_of_two_tables_counts():
     parts = [Embedding(5, 3)], [Embedding(4, 2)]
-    with pytest.raises(DataError, match="0 to 3"):
-        fitted(layers=[Concatenate(parts), Dense(1)])
+    for either in (parts, parts[::-1]):
+        with pytest.raises(DataError, match="0 to 3"):
+            fitted(layers=[Concatenate(either), Dense(1)])
     assert fitted(CODES % 4, [Concatenate(parts), Dense(1)]).predict(CODES % 4).shape == (N,)
 
 
@@ -222,3 +224,29 @@ def test_sizes(sizes):
         Embedding(*sizes)
     with pytest.raises(NetworkError, match="Embedding takes an initializer as weight"):
         Embedding(2, 2, 0.1)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_sums_of_numbers_that_are_not_finite(backend, number):
+    """The product with one-hot rows makes 0 times infinity; no backend forgets that."""
+    inputs = [CODES[:4].astype(float), RNG.normal(size=(4, 6)), RNG.normal(size=(5, 3))]
+    inputs[1][2, 1] = number
+    builder = PlanBuilder("predict", "float64")
+    names = [builder.fed(f"input{k}", value.shape, None) for k, value in enumerate(inputs)]
+    output = builder.outputs["output"] = builder.call(kernels.embedding_grad, *names)
+    step = backend.start(builder.build(), {}, 4)
+    step.run({name: backend.asarray(v, "float64") for name, v in zip(names, inputs, strict=True)})
+    with np.errstate(invalid="ignore"):
+        expected = kernels.embedding_grad.meaning(xp, *inputs)
+    assert np.isnan(expected).sum() >= 4
+    found = backend.to_host(step.read(output))
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
+
+
+@pytest.mark.parametrize("kernel", [kernels.embedding, kernels.embedding_grad])
+def test_kernels_alone_at_the_edge(kernel):
+    """Among the edges are codes that are none, and NaN."""
+    codes, table = CODES.astype(float), RNG.normal(size=(5, 3))
+    grad = [RNG.normal(size=(N, 6))] if kernel is kernels.embedding_grad else []
+    reports = check_kernel(kernel, codes, *grad, table, backend="numpy")
+    assert reports.ok, reports.verdict

@@ -79,7 +79,7 @@ def test_with_sgd_one_update_moves_the_others_as_without_freezing():
 
 def test_step_lacks_what_nobody_needs():
     network = Network(layers())
-    options = {"loss": "mean_squared_error", "features": 4, "optimizer": Adam()}
+    options = {"loss": pnn.MeanSquaredError(), "features": 4, "optimizer": Adam()}
     full = network.plan(**options)
     first = network.plan(**options, frozen="dense1")
     assert first.gradients.keys() == full.gradients.keys() - {"dense1.weight", "dense1.bias"}

@@ -228,8 +228,9 @@ def test_flatten_is_rows_made_flat_and_no_call(backend):
 def test_flatten_after_an_input():
     x = {"image": IMAGES, "right": RIGHT}
     layers = [Concatenate([[Input("image"), Flatten(), Dense(2)], [Input("right")]]), Dense(1)]
-    network = fitted(x, layers)
-    assert network.predict(x).shape == (N, 1)
+    for given in (x, {"right": RIGHT, "image": IMAGES}):
+        network = fitted(given, layers)
+        assert network.predict(x).shape == (N, 1)
     with pytest.raises(ShapeError, match=r"x\['right'\] is a table"):
         network.predict(x | {"right": RIGHT[:, None]})
 

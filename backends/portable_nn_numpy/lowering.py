@@ -78,6 +78,36 @@ def take_rows(new: Scratch, data: HostArray, index: HostArray, out: HostArray) -
     return [(data.take, (index, 0, out, "clip"))]  # the other modes buffer their output
 
 
+def embedding(new: Scratch, codes: HostArray, table: HostArray, out: HostArray) -> list[Op]:
+    return [(_look_up, (codes, table, out.reshape(-1, table.shape[1])))]
+
+
+def _look_up(codes: HostArray, table: HostArray, out: HostArray) -> None:
+    flat = codes.reshape(-1)
+    with np.errstate(invalid="ignore"):
+        index = flat.clip(0, len(table) - 1).astype(np.intp)
+    table.take(index, 0, out, "clip")
+    out[index != flat] = np.nan
+
+
+def embedding_grad(new: Scratch, *arrays: HostArray) -> list[Op]:
+    return [(_sum_by_code, arrays)]
+
+
+def _sum_by_code(codes: HostArray, grad: HostArray, table: HostArray, out: HostArray) -> None:
+    """Sums of sorted rows; with a NaN or a code that is none, the product that the meaning is."""
+    rows = grad.reshape(-1, table.shape[1])
+    with np.errstate(invalid="ignore"):
+        index = codes.reshape(-1).clip(0, len(table) - 1).astype(np.intp)
+    if np.isfinite(rows).all() and (index == codes.reshape(-1)).all():
+        order = np.argsort(index, kind="stable")
+        first = np.flatnonzero(np.diff(index[order], prepend=-1))
+        out[...] = 0.0
+        out[index[order[first]]] = np.add.reduceat(rows[order], first, axis=0)
+    else:
+        np.copyto(out, kernels.embedding_grad.meaning(xp, codes, grad, table))
+
+
 def linear(new: Scratch, x: HostArray, weight: HostArray, *rest: HostArray) -> list[Op]:
     *bias, z = rest
     return [(np.dot, (x, weight, z)), *[(np.add, (z, b, z)) for b in bias]]
@@ -253,6 +283,8 @@ LOWERINGS: dict[kernels.Kernel, Lowering] = {
         adamw,
         add,
         cross_entropy,
+        embedding,
+        embedding_grad,
         linear,
         linear_grad_bias,
         linear_grad_input,
