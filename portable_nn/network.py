@@ -352,7 +352,7 @@ class Network:
         record = {
             "layers": self.layers, "dtype": self.dtype, "loss": fitted.loss,
             "optimizer": optimizer, "targets": fitted.targets, "inputs": fitted.inputs,
-            "features": _listed(fitted.features),
+            "features": fitted.features,
         }  # fmt: skip
         if fitted.class_weights is not None:
             record["class_weights"] = fitted.class_weights
@@ -447,8 +447,3 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network({list(self.layers)!r}, dtype={self.dtype!r})"
-
-
-def _listed(features: Features) -> int | list[tuple[str, int]]:
-    """As a file holds it, where the names of a mapping have no order."""
-    return list(features.items()) if isinstance(features, Mapping) else features

@@ -67,8 +67,6 @@ def _network(arrays: Mapping[str, HostArray], record: dict[str, Any], place: Bac
     session = Session(place, {})
     try:
         network = Network(record.pop("layers"), record.pop("dtype"))
-        if isinstance(record["features"], tuple):  # (name, columns) of each input
-            record["features"] = dict(record["features"])
         network._fitted = fitted = Fitted(**record, session=session)
         plan = network.plan(mode="predict")
         wanted = plan.of_kind("parameter", "state")
