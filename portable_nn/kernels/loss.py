@@ -76,6 +76,20 @@ def weighted_mean(xp: Namespace, values: Array, weight: Array, scale: Array) -> 
     return _total(xp, values * share), xp.ones_like(values) * share
 
 
+def _mean_of(formula: Meaning) -> Meaning:
+    """The weighted mean of what a formula gives for each output, under its name."""
+
+    @wraps(formula, assigned=("__name__", "__doc__", "__module__"))
+    def meaning(
+        xp: Namespace, z: Array, targets: Array, weight: Array, scale: Array, **attributes: Any
+    ) -> tuple[Array, Array]:
+        value, slope = formula(xp, z, targets, **attributes)
+        share = weight * (scale * (1.0 / value.shape[-1]))
+        return _total(xp, value * share), slope * share
+
+    return meaning
+
+
 def pointwise_loss(
     size: Callable[..., Any] | None = None,
     branch: Callable[..., Any] | None = None,
@@ -99,27 +113,11 @@ def pointwise_loss(
     """
 
     def decorate(formula: Meaning) -> Kernel:
-        def shared(
-            parts: tuple[Array, Array], xp: Namespace, weight: Array, scale: Array
-        ) -> tuple[Array, Array]:
-            value, slope = parts
-            share = weight * (scale * (1.0 / value.shape[-1]))
-            return _total(xp, value * share), slope * share
+        def sizes(xp: Namespace, *inputs: Array, **attributes: Any) -> tuple[Array, Array]:
+            value, slope = (size or formula)(xp, *inputs, **attributes)
+            return xp.abs(value), xp.abs(slope)
 
-        def meaning(
-            xp: Namespace, z: Array, targets: Array, weight: Array, scale: Array, **attributes: Any
-        ) -> tuple[Array, Array]:
-            return shared(formula(xp, z, targets, **attributes), xp, weight, scale)
-
-        def magnitude(
-            xp: Namespace, z: Array, targets: Array, weight: Array, scale: Array, **attributes: Any
-        ) -> tuple[Array, Array]:
-            value, slope = (size or formula)(xp, z, targets, **attributes)
-            return shared((xp.abs(value), xp.abs(slope)), xp, weight, scale)
-
-        made = loss_kernel(magnitude if size or accurate else None)(
-            wraps(formula, assigned=("__name__", "__doc__", "__module__"))(meaning)
-        )
+        made = loss_kernel(_mean_of(sizes) if size or accurate else None)(_mean_of(formula))
         if branch is None:
             return made
         return replace(
