@@ -178,7 +178,8 @@ class Network:
             Bring every column of ``x``, and ``y`` if it is numbers, to mean 0 and standard
             deviation 1 of these rows; the network does so from then on wherever it is given
             data, and predicts in the units of ``y``. Columns of 0 and 1 stay as they are, and
-            so do codes: what ``Embedding`` takes, and named inputs of an integer dtype.
+            so do the ``y`` of a deviance, and codes: what ``Embedding`` takes, and named inputs
+            of an integer dtype.
         seed
             Of initial parameters, order and dropout: the same bits on every backend.
         backend
