@@ -33,7 +33,8 @@ def normal(xp: Namespace, z: Array) -> tuple[Array, Array]:
     """
     y = xp.abs(z)
     near = xp.round(y * 16.0) * 0.0625
-    e = xp.exp(near * near * -0.5) * xp.exp((y - near) * (y + near) * -0.5)
+    # Not a product of two exp, which XLA makes one of, with the digits gone.
+    e = xp.exp(near * near * -0.5) * (1.0 + xp.expm1((y - near) * (y + near) * -0.5))
     t, ratio = (y - 5.0) / (y + 5.0), xp.full_like(y, _RATIO[-1])
     for coefficient in _RATIO[-2::-1]:
         ratio = ratio * t + coefficient
