@@ -416,6 +416,16 @@ def test_a_line_is_where_the_output_is_one_half(loss, labels):
     assert np.ptp(path.vertices[:, 1]) == pytest.approx(np.ptp(axes.get_ylim()))
 
 
+def test_of_margins_the_line_is_at_0():
+    network = pnn.Network([pnn.Dense(1)]).fit(XOR, XOR[:, 0] > 0.5, loss="hinge", progress=False)
+    axes = plotting.plot_decision_boundary(network, XOR, XOR[:, 0] > 0.5, limits=LIMITS, points=20)
+    (line,) = [one for one in axes.collections if one.get_label().startswith("_")]
+    (path,) = [path for path in line.get_paths() if len(path.vertices)]
+    # The output is linear, so that only float32 moves the line.
+    np.testing.assert_allclose(network.outputs(path.vertices), 0.0, rtol=0.0, atol=1e-5)
+    assert axes.images[0].get_clim() == (-1.0, 1.0)
+
+
 def test_two_numbers_that_are_not_0_and_1():
     labels = np.where(ONES, 3.0, -1.0)
     network = fit([pnn.Dense(1)], y=labels, loss="half_squared_error", standardize=True)

@@ -125,6 +125,9 @@ def _classes(network: Network, y: HostArray, outputs: int) -> _Classes:
     if names is None:
         names = _two_numbers(y)
         levels = float(names[0]), float(names[1])
+    else:  # margins are told apart at 0, probabilities at 1/2
+        border = getattr(network._known().targets, "border", 0.5)
+        levels = 2.0 * border - 1.0, 1.0
     if y.ndim != 1 or outputs not in (len(names), len(names) - 1):
         raise ShapeError(f"y is (n,) classes, or one-hot; got {y.shape} and {outputs} outputs.")
     same = y[:, np.newaxis] == names
