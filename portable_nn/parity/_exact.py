@@ -34,19 +34,28 @@ from portable_nn.layers import (
 )
 from portable_nn.losses import Hinge, Huber, Loss, MeanAbsoluteError, Quantile
 from portable_nn.network import Network
-from portable_nn.optimizers import SGD
+from portable_nn.optimizers import SGD, Optimizer
 from portable_nn.parity._origins import suspects, writer
 from portable_nn.plan import Initializer, Plan, PlanBuilder
 from portable_nn.runner import Reference, same_shape
 from portable_nn.training import Training
 from portable_nn.typing import Namespace
+from portable_nn.wrappers import (
+    ClippedNorm,
+    ClippedValue,
+    Decayed,
+    MaxNorm,
+    Penalized,
+    StochasticWeightAveraging,
+)
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
 INEXACT = (
     kernels.adam, kernels.adamw, kernels.amsgrad, kernels.divide_by_root, kernels.lion,
-    kernels.radam, kernels.rmsprop, kernels.binary_cross_entropy, kernels.cross_entropy,
+    kernels.average, kernels.radam, kernels.rmsprop,
+    kernels.binary_cross_entropy, kernels.cross_entropy,
     kernels.sigmoid, kernels.sigmoid_backward, kernels.softmax, kernels.softmax_backward,
     kernels.tanh, kernels.tanh_backward, kernels.exp, kernels.exp_backward, kernels.log_cosh,
     kernels.standardize_batch, kernels.standardize_batch_backward, kernels.standardize_by,
@@ -110,7 +119,7 @@ class Case:
     name: str
     layers: Sequence[Layer]
     loss: Loss | str
-    optimizer: SGD
+    optimizer: Optimizer
     x: HostArray
     y: HostArray
     weight: HostArray | None = None
@@ -121,7 +130,9 @@ class Case:
 def networks(dtype: str) -> list[Case]:
     """The networks for a dtype, which says how long the long numbers are."""
     low = {"float32": 2.0**-12, "float64": 2.0**-36}[dtype]
-    every = _long_inputs, _long_weights, _residual, _features, _embedding, _dropout, _pieces
+    every = (
+        _long_inputs, _long_weights, _residual, _features, _embedding, _dropout, _pieces, _wrapped
+    )  # fmt: skip
     return [*[network(low) for network in every], *_losses(low)]
 
 
@@ -212,6 +223,17 @@ def _pieces(low: float) -> Case:
     bends: list[Layer] = [LeakyReLU(0.5), PReLU(0.5), HardTanh(-2.0, 2.0), Maxout()]
     layers = [_dense(first), *bends, _dense(last)]
     return Case("pieces", layers, "half_squared_error", SGD(1.0), x, y)
+
+
+def _wrapped(low: float) -> Case:
+    """Gradients and parameters changed around the update, within limits and beyond them."""
+    x, error = _cycle((8, 3), 1, 0, -1, 0, 1), _cycle((8, 2), 4, 0, -4, 0, 1)
+    weight, bias = _cycle((3, 2), 1, -2, 0, 2), _cycle((2,), 1, 0)
+    by = MaxNorm(Decayed(Penalized(SGD(0.5), l2=0.25, l1=0.5), weight_decay=0.25), limit=64.0)
+    around = StochasticWeightAveraging(ClippedValue(ClippedNorm(by, limit=64.0), limit=0.5))
+    y = x @ weight + bias - error
+    layers: list[Layer] = [_dense(weight, bias)]
+    return Case("wrapped", layers, "half_squared_error", around, x, y)
 
 
 def _dropout(low: float) -> Case:
