@@ -8,6 +8,8 @@ import portable_nn as pnn
 from portable_nn import Adam, Concatenate, Dense, Embedding, Input, Network, ReLU, kernels
 from portable_nn.errors import DataError, NetworkError
 from portable_nn.parity import check_kernel, check_training
+from portable_nn.parity._measure import Formulas
+from portable_nn.parity._walk import Rounding, walk
 from portable_nn.plan import PlanBuilder
 
 RNG = np.random.default_rng(1)
@@ -124,6 +126,22 @@ def test_training_is_that_of_the_formulas(backend):
         layers, CODES, Y, loss="mean_squared_error", steps=4, batch_size=16, backend=backend
     )
     assert report.ok, report
+
+
+def test_codes_stay_codes_where_parity_moves_all_that_rounds():
+    plan = Network([Embedding(5, 3), Dense(1)]).plan("mean_squared_error", features=2)
+    given = {
+        name: RNG.normal(size=plan.buffers[name].bound({"rows": N, "n": N}))
+        for name in plan.reads("gradient")
+    } | {"data.x": CODES.astype(float), "rows": np.arange(N)}
+    sizes = {}
+    exact = walk(plan, ["gradient"], given, Formulas("float32"), sizes=sizes).values
+    rounding = Rounding("float32", sizes, 0)
+    twin = walk(plan, ["gradient"], given, Formulas("float32"), rounding=rounding).values
+    np.testing.assert_array_equal(twin["x"], CODES)
+    for name in (plan.outputs["loss"], *plan.gradients.values()):
+        assert np.isfinite(twin[name]).all()
+        assert (twin[name] != exact[name]).any()
 
 
 def test_saved_and_loaded(tmp_path):

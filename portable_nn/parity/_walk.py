@@ -97,10 +97,15 @@ def walk(
         outputs = formulas(call, inputs)
         if sizes is not None:
             sizes[call] = magnitudes(call, formulas.cast(inputs), outputs)
-        if rounding is not None:
+        if rounding is not None and not (plan.codes and _only_moves(call, inputs)):
             outputs = rounding(call, inputs, outputs)
         found.values.update(zip(call.outputs, outputs, strict=True))
     return found
+
+
+def _only_moves(call: Call, inputs: Sequence[HostArray]) -> bool:
+    """Whether a call computes nothing: a code that is gathered stays a code."""
+    return call.kernel.cost(*[value.shape for value in inputs]) == 0
 
 
 def branch(call: Call, inputs: Sequence[HostArray]) -> HostArray:
