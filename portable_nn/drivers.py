@@ -129,10 +129,11 @@ class Drive:
     def __init__(self, driver: Driver) -> None:
         self._driver, self._memory = driver, None
 
-    def update(self, training: Any, gradient: Callable[[], Array], loss: Array) -> None:
+    def update(self, training: Any, gradient: Callable[[], Array], loss: Array) -> bool:
         """Move the parameters of a ``Training`` whose last loss and gradient are known.
 
-        ``gradient`` computes both anew where the parameters are, and returns the loss.
+        ``gradient`` computes both anew where the parameters are, and returns the loss. Returns
+        whether the last of these was where the parameters now are.
         """
         backend, gradients = training.session.backend, training.plan.gradients
         xp = backend.xp
@@ -152,9 +153,15 @@ class Drive:
             value = float(backend.to_host(loss))
             return Point(vector(list(gradients)), value, vector(list(gradients.values())))
 
-        def evaluate(x: Array) -> Point:
-            move(x)
-            return here(gradient())
+        last = here(loss)
 
-        found, self._memory = self._driver.advance(xp, evaluate, here(loss), self._memory)
-        move(found.x)
+        def evaluate(x: Array) -> Point:
+            nonlocal last
+            move(x)
+            last = here(gradient())
+            return last
+
+        found, self._memory = self._driver.advance(xp, evaluate, last, self._memory)
+        if found is not last:
+            move(found.x)
+        return found is last

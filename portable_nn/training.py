@@ -94,6 +94,7 @@ class Training:
         self._batch_size, self._micro_batch_size = batch_size, micro_batch_size
         self._seed = seed
         self._last: tuple[Batch, Array] | None = None
+        self._settled: Rows | None = None  # of which loss and gradient are known as they stand
         self._given: tuple[Any, ...] = ()
         self._opened: Opened | None = None
         self._current: Step | None = None
@@ -221,13 +222,15 @@ class Training:
             step.run(self._hyperparameters(), "update")
         elif self._last is not None:
             batch, loss = self._last
-            self._drive.update(self, lambda: self.gradient(batch), loss)
+            same = self._drive.update(self, lambda: self.gradient(batch), loss)
+            self._settled = batch.data if same and not self._draws else None
         self.updates += 1
 
     def step(self, batch: Batch) -> Array:
         """One whole training step; returns the loss () on the device."""
         if self._drive is not None or len(self._parts(batch)) > 1:
-            loss = self.gradient(batch)
+            known = self._last is not None and self._settled is batch.data
+            loss = self._last[1] if self._last and known else self.gradient(batch)
             self.update()
             return loss
         step, fed = self._begin(batch)
@@ -281,6 +284,7 @@ class Training:
                 host = cast(host, self.plan.dtype, name)
             value = backend.asarray(host, self.plan.dtype)
         step.write(name, value)
+        self._settled = None
 
     def _step(self, name: str | None = None) -> Step:
         """The step that ran last; an error if a name is given that does not outlive it."""

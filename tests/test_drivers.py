@@ -157,7 +157,8 @@ def test_the_open_loop_updates_from_the_gradient_it_has_seen():
             first.update()
     fit(two, epochs=4)
     for name, value in two.parameters.items():
-        np.testing.assert_array_equal(one.parameters[name], value)
+        # fit does not compute anew what its search has found, in the order of the last epoch.
+        np.testing.assert_allclose(one.parameters[name], value, rtol=1e-8, atol=1e-10)
     assert first.updates == 4
 
 
@@ -234,3 +235,29 @@ def test_the_open_loop_shows_the_gradient_of_the_whole_batch():
 def test_a_part_is_a_whole_number_of_rows(size):
     with pytest.raises(pnn.DataError, match="micro_batch_size is a whole number"):
         fit(network(), micro_batch_size=size)
+
+
+def test_what_the_search_has_found_is_not_computed_again():
+    counts = []
+    for layers in ([pnn.Tanh()], [pnn.Tanh(), pnn.Dropout(0.0)], [pnn.Dropout(0.1), pnn.Tanh()]):
+        net = pnn.Network([pnn.Dense(8), *layers, pnn.Dense(2)], dtype="float64")
+        step = net.start(loss="half_squared_error", optimizer="lbfgs", batch_size=None)
+        seen = []
+        plain = step.gradient
+        step.gradient = lambda batch, plain=plain, seen=seen: seen.append(0) or plain(batch)
+        losses = [float(step.step(b)) for epoch in range(10) for b in step.batches(X, Y, epoch)]
+        counts.append(len(seen))
+        assert losses == sorted(losses, reverse=True) or len(layers) == 2
+    assert counts[0] == counts[1] < counts[2] - 5
+
+
+def test_a_parameter_that_was_changed_is_noticed():
+    net = network()
+    step = net.start(loss="half_squared_error", optimizer="lbfgs", batch_size=None)
+    for epoch in range(3):
+        for batch in step.batches(X, Y, epoch):
+            step.step(batch)
+    step.write("dense1.weight", np.zeros((4, 8)))
+    (batch,) = step.batches(X, Y, 3)
+    loss = 0.5 * np.mean(np.sum((net.predict(X) - Y) ** 2, axis=1))
+    assert float(step.step(batch)) == pytest.approx(loss, rel=1e-12)
