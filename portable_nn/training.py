@@ -229,7 +229,7 @@ class Training:
     def step(self, batch: Batch) -> Array:
         """One whole training step; returns the loss () on the device."""
         if self._drive is not None or len(self._parts(batch)) > 1:
-            known = self._last is not None and self._settled is batch.data
+            known = self._settled is batch.data and batch.n == len(batch.data.weight)
             loss = self._last[1] if self._last and known else self.gradient(batch)
             self.update()
             return loss
