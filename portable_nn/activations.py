@@ -9,7 +9,7 @@ from typing import ClassVar
 from portable_nn import kernels
 from portable_nn.errors import NetworkError
 from portable_nn.plan import PlanBuilder
-from portable_nn.schedules import positive, real
+from portable_nn.schedules import check_choices, choice, positive, real
 
 
 @dataclass(frozen=True)
@@ -214,13 +214,10 @@ class GELU(Activation):
     which is up to 0.0005 off; it is the default of JAX, not of PyTorch and Keras.
     """
 
-    approximate: str = "none"
+    approximate: str = choice("none", "tanh")
 
     def __post_init__(self) -> None:
-        if not isinstance(self.approximate, str) or self.approximate not in ("none", "tanh"):
-            raise NetworkError(
-                f"GELU takes 'none' or 'tanh' as approximate; got {self.approximate!r:.60}."
-            )
+        check_choices(self)
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         return builder.call(kernels.gelu if self.approximate == "none" else kernels.gelu_tanh, x)

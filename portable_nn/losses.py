@@ -18,7 +18,7 @@ from portable_nn.arrays import brief
 from portable_nn.checks import named
 from portable_nn.errors import NetworkError
 from portable_nn.plan import Data, PlanBuilder
-from portable_nn.schedules import positive, real
+from portable_nn.schedules import check_choices, flag, positive, real
 from portable_nn.targets import (
     Binary,
     Labels,
@@ -193,11 +193,10 @@ class Hinge(Loss):
 
     kernel = kernels.hinge
     targets = Margins
-    squared: bool = False
+    squared: bool = flag()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.squared, bool):
-            raise NetworkError(f"Hinge takes True or False as squared; got {brief(self.squared)}.")
+        check_choices(self)
 
 
 class GaussianNLL(Loss):
@@ -213,7 +212,7 @@ class GaussianNLL(Loss):
     targets = MeansAndVariances
 
 
-def _check_label_options(loss: BinaryCrossEntropy | CrossEntropy) -> None:
+def _check_label_options(loss: _OfLabels) -> None:
     kind, smoothing, weight = type(loss).__name__, loss.label_smoothing, loss.class_weight
     if not 0.0 <= real(smoothing) < 1.0:
         raise NetworkError(
@@ -230,13 +229,23 @@ def _check_label_options(loss: BinaryCrossEntropy | CrossEntropy) -> None:
     object.__setattr__(loss, "class_weight", numbers)  # the user's own may change
 
 
-def _smoothing(loss: BinaryCrossEntropy | CrossEntropy) -> dict[str, Any]:
-    """Without it, a plan says nothing of it."""
-    return {"label_smoothing": loss.label_smoothing} if loss.label_smoothing else {}
-
-
 @dataclass(frozen=True, eq=False)
-class BinaryCrossEntropy(Loss):
+class _OfLabels(Loss):
+    """Base of a loss of labels that have a link."""
+
+    label_smoothing: float = 0.0
+    class_weight: ClassWeight = None
+
+    def __post_init__(self) -> None:
+        _check_label_options(self)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Without smoothing, a plan says nothing of it."""
+        return {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
+
+
+class BinaryCrossEntropy(_OfLabels):
     """``-[t log p + (1 - t) log(1 - p)]`` a row, in nats, for two classes; link: sigmoid.
 
     ``label_smoothing`` s puts ``(1 - s) t + s/2`` in the place of t, as Keras. ``class_weight`` is
@@ -246,19 +255,9 @@ class BinaryCrossEntropy(Loss):
     kernel = kernels.binary_cross_entropy
     targets = Binary
     link = Sigmoid
-    label_smoothing: float = 0.0
-    class_weight: ClassWeight = None
-
-    def __post_init__(self) -> None:
-        _check_label_options(self)
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        return _smoothing(self)
 
 
-@dataclass(frozen=True, eq=False)
-class CrossEntropy(Loss):
+class CrossEntropy(_OfLabels):
     """``-log p_t`` a row, in nats, for any number of classes; link: softmax.
 
     Parameters
@@ -276,15 +275,6 @@ class CrossEntropy(Loss):
     kernel = kernels.cross_entropy
     targets = Labels
     link = Softmax
-    label_smoothing: float = 0.0
-    class_weight: ClassWeight = None
-
-    def __post_init__(self) -> None:
-        _check_label_options(self)
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        return _smoothing(self)
 
 
 LOSSES: dict[str, type[Loss]] = {

@@ -20,7 +20,15 @@ from portable_nn.drivers import LBFGS, Driver
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import ones, zeros
 from portable_nn.plan import PlanBuilder
-from portable_nn.schedules import Rate, check_values, hyperparameter, real, values_at
+from portable_nn.schedules import (
+    Rate,
+    check_values,
+    choice,
+    flag,
+    hyperparameter,
+    real,
+    values_at,
+)
 
 
 @runtime_checkable
@@ -41,22 +49,9 @@ class Optimizer(Protocol):
 # -- aids ----------------------------------------------------------------------------------
 
 
-def _check_flags(owner: object, *names: str) -> None:
-    for name in names:
-        if not isinstance(getattr(owner, name), bool):
-            raise NetworkError(
-                f"{type(owner).__name__} takes {name}=True or False; "
-                f"got {getattr(owner, name)!r:.60}."
-            )
-
-
-def _check_place(owner: Adam | RMSProp, *places: str) -> None:
-    given = owner.epsilon_place
-    if given not in places:
-        raise NetworkError(
-            f"{type(owner).__name__} takes {' or '.join(map(repr, places))} as epsilon_place; "
-            f"got {given!r:.60}."
-        )
+def is_weight(builder: PlanBuilder, parameter: str) -> bool:
+    """Whether a parameter has two axes or more, unlike biases and scales."""
+    return len(builder.shape(parameter)) >= 2
 
 
 def _states(builder: PlanBuilder, parameter: str, *names: str) -> list[str]:
@@ -74,13 +69,25 @@ def _descend(builder: PlanBuilder, parameter: str, direction: str, hyper: Sequen
     builder.assign([parameter, v], kernels.momentum, parameter, direction, v, *hyper)
 
 
+def _renewed(
+    builder: PlanBuilder, kernel: kernels.Kernel, state: str, name: str, *inputs: str
+) -> str:
+    """Write a call that gives ``name``, which is returned, and the new value of a state."""
+    found, new = builder.emit(kernel, *inputs, names=[name, f"new_{state}"])
+    builder.carry(state, new)
+    return found
+
+
 def _divided(builder: PlanBuilder, grad: str, deviation: str, s: str, hyper: Sequence[str]) -> str:
     """The gradient over the root of a mean or sum s of squares, which is renewed."""
-    names = [f"scaled_{grad}", f"new_{s}"]
     inputs = (grad, deviation, s, *hyper)
-    scaled, new = builder.emit(kernels.divide_by_root, *inputs, names=names)
-    builder.carry(s, new)
-    return scaled
+    return _renewed(builder, kernels.divide_by_root, s, f"scaled_{grad}", *inputs)
+
+
+def _velocity(owner: SGD | RMSProp, value: Mapping[str, float], rate: float) -> dict[str, float]:
+    """What ``_descend`` takes."""
+    momentum = {"momentum": value["momentum"]} if owner.momentum else {}
+    return {**momentum, "learning_rate": rate}
 
 
 def _decays(value: Mapping[str, float]) -> dict[str, float]:
@@ -119,12 +126,11 @@ class SGD:
 
     learning_rate: Rate = hyperparameter(0.01)
     momentum: Rate = hyperparameter(0.0, below=1.0, zero=True)
-    nesterov: bool = False
+    nesterov: bool = flag()
     dampening: Rate = hyperparameter(0.0, below=1.0, zero=True)
 
     def __post_init__(self) -> None:
         check_values(self)
-        _check_flags(self, "nesterov")
         if self.nesterov and self.momentum == 0.0:
             raise NetworkError("SGD(nesterov=True) takes a momentum too, such as 0.9; got 0.")
         if self.dampening != 0.0 and (self.nesterov or self.momentum == 0.0):
@@ -136,8 +142,7 @@ class SGD:
     def hyperparameters(self, step: int, epoch: float) -> Mapping[str, float]:
         value = values_at(self, epoch)
         taken = 1.0 - value["dampening"] if step > 1 else 1.0
-        rate = {"learning_rate": value["learning_rate"] * taken}
-        return {"momentum": value["momentum"], **rate} if self.momentum else rate
+        return _velocity(self, value, value["learning_rate"] * taken)
 
     def update(self, builder: PlanBuilder, parameter: str, grad: str, hyper: Sequence[str]) -> None:
         if not self.nesterov:
@@ -162,11 +167,10 @@ class Lion:
     weight_decay: Rate = hyperparameter(0.0, zero=True)
     beta1: Rate = hyperparameter(0.9, below=1.0, zero=True)
     beta2: Rate = hyperparameter(0.99, below=1.0, zero=True)
-    decay_all_parameters: bool = False
+    decay_all_parameters: bool = flag()
 
     def __post_init__(self) -> None:
         check_values(self)
-        _check_flags(self, "decay_all_parameters")
 
     def hyperparameters(self, step: int, epoch: float) -> Mapping[str, float]:
         value = values_at(self, epoch)
@@ -176,7 +180,7 @@ class Lion:
 
     def update(self, builder: PlanBuilder, parameter: str, grad: str, hyper: Sequence[str]) -> None:
         (m,), moved = _states(builder, parameter, "m"), parameter
-        if self.weight_decay and (self.decay_all_parameters or len(builder.shape(parameter)) > 1):
+        if self.weight_decay and (self.decay_all_parameters or is_weight(builder, parameter)):
             inputs, names = (parameter, parameter, hyper[-1]), [f"decayed_{parameter}"]
             (moved,) = builder.emit(kernels.decayed, *inputs, names=names)
         builder.assign([parameter, m], kernels.lion, moved, grad, m, *hyper[:5])
@@ -238,13 +242,11 @@ class RMSProp:
     beta: Rate = hyperparameter(0.9, below=1.0, zero=True)
     epsilon: Rate = hyperparameter(1e-8, zero=False)
     momentum: Rate = hyperparameter(0.0, below=1.0, zero=True)
-    centered: bool = False
-    epsilon_place: str = "inside"
+    centered: bool = flag()
+    epsilon_place: str = choice("inside", "outside")
 
     def __post_init__(self) -> None:
         check_values(self)
-        _check_flags(self, "centered")
-        _check_place(self, "inside", "outside")
 
     def _plain(self) -> bool:
         return not (self.centered or self.momentum or self.epsilon_place == "outside")
@@ -252,20 +254,17 @@ class RMSProp:
     def hyperparameters(self, step: int, epoch: float) -> Mapping[str, float]:
         value = values_at(self, epoch)
         beta, epsilon, rate = value["beta"], value["epsilon"], value["learning_rate"]
-        means = {"beta": beta, "rest": 1.0 - beta}
         if self._plain():
-            return {**means, "learning_rate": rate, "epsilon": epsilon}
+            return {"beta": beta, "rest": 1.0 - beta, "learning_rate": rate, "epsilon": epsilon}
         # Squared are deviations from the new mean, beta times those from the old one.
         squared = (1.0 - beta) / (beta or 1.0) if self.centered else 1.0 - beta
         places = {"inside": 0.0, "outside": 0.0, self.epsilon_place: epsilon}
-        velocity = {"momentum": value["momentum"]} if self.momentum else {}
         return {
             "rest": 1.0 - beta,
             "beta": beta,
             "squared": squared,
             **places,
-            **velocity,
-            "learning_rate": rate,
+            **_velocity(self, value, rate),
         }
 
     def update(self, builder: PlanBuilder, parameter: str, grad: str, hyper: Sequence[str]) -> None:
@@ -276,10 +275,8 @@ class RMSProp:
         (rest, beta), deviation = hyper[:2], grad
         if self.centered:
             (mean,) = _states(builder, parameter, "mean")
-            names = [f"deviation_{grad}", f"new_{mean}"]
             inputs = (grad, grad, mean, beta, rest)
-            deviation, new = builder.emit(kernels.momentum, *inputs, names=names)
-            builder.carry(mean, new)
+            deviation = _renewed(builder, kernels.momentum, mean, f"deviation_{grad}", *inputs)
         scaled = _divided(builder, grad, deviation, s, hyper[1:5])
         _descend(builder, parameter, scaled, hyper[5:])
 
@@ -304,13 +301,11 @@ class Adam:
     beta1: Rate = hyperparameter(0.9, below=1.0, zero=True)
     beta2: Rate = hyperparameter(0.999, below=1.0, zero=True)
     epsilon: Rate = hyperparameter(1e-8, zero=False)
-    amsgrad: bool = False
-    epsilon_place: str = "after"
+    amsgrad: bool = flag()
+    epsilon_place: str = choice("after", "before")
 
     def __post_init__(self) -> None:
         check_values(self)
-        _check_flags(self, "amsgrad")
-        _check_place(self, "after", "before")
 
     def hyperparameters(self, step: int, epoch: float) -> Mapping[str, float]:
         value = values_at(self, epoch)
@@ -339,11 +334,10 @@ class AdamW:
     beta1: Rate = hyperparameter(0.9, below=1.0, zero=True)
     beta2: Rate = hyperparameter(0.999, below=1.0, zero=True)
     epsilon: Rate = hyperparameter(1e-8, zero=False)
-    decay_all_parameters: bool = False
+    decay_all_parameters: bool = flag()
 
     def __post_init__(self) -> None:
         check_values(self)
-        _check_flags(self, "decay_all_parameters")
 
     def hyperparameters(self, step: int, epoch: float) -> Mapping[str, float]:
         value = values_at(self, epoch)
@@ -352,7 +346,7 @@ class AdamW:
 
     def update(self, builder: PlanBuilder, parameter: str, grad: str, hyper: Sequence[str]) -> None:
         states = _states(builder, parameter, "m", "v")
-        if self.decay_all_parameters or len(builder.shape(parameter)) > 1:
+        if self.decay_all_parameters or is_weight(builder, parameter):
             builder.assign([parameter, *states], kernels.adamw, parameter, grad, *states, *hyper)
         else:
             inputs = (parameter, grad, *states, *hyper[:-1])

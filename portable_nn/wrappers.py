@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 from portable_nn import kernels
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import zeros
-from portable_nn.optimizers import Optimizer, as_optimizer
+from portable_nn.optimizers import Optimizer, as_optimizer, is_weight
 from portable_nn.plan import PlanBuilder, named
 from portable_nn.schedules import (
     Rate,
     check_values,
+    flag,
     hyperparameter,
     positive,
     rate_at,
@@ -145,7 +147,7 @@ class Penalized(Wrapper):
 
     l2: Rate = hyperparameter(0.0, zero=True)
     l1: Rate = hyperparameter(0.0, zero=True)
-    decay_all_parameters: bool = False
+    decay_all_parameters: bool = flag()
 
     def gradient(self, builder: PlanBuilder, parameter: str, grad: str, own: Sequence[str]) -> str:
         if not (self.decay_all_parameters or is_weight(builder, parameter)):
@@ -167,7 +169,7 @@ class Decayed(Wrapper):
     """
 
     weight_decay: Rate = hyperparameter(0.01)
-    decay_all_parameters: bool = False
+    decay_all_parameters: bool = flag()
 
     def own(self, step: int, epoch: float) -> Mapping[str, float]:
         inner: Any = self.optimizer
@@ -295,35 +297,32 @@ class ParameterGroups:
             for name, value in optimizer.hyperparameters(step, epoch).items()
         }
 
-    def _index(self, parameter: str) -> int:
-        """Which group a parameter is in."""
-        patterns = [pattern for pattern, _ in self._members()]
-        return next(k for k, pattern in enumerate(patterns) if named(pattern, parameter))
-
-    def _of(self, k: int, hyper: Sequence[str]) -> tuple[Optimizer, Sequence[str]]:
-        """The optimizer of a group, and its hyper-parameters."""
-        optimizers = [optimizer for _, optimizer in self._members()]
-        counts = [len(optimizer.hyperparameters(1, 0.0)) for optimizer in optimizers]
-        first = sum(counts[:k])
-        return optimizers[k], hyper[first : first + counts[k]]
+    def _parts(self, hyper: Sequence[str]) -> list[tuple[str, Optimizer, list[str]]]:
+        """Pattern and optimizer of each group, and its hyper-parameters of all of them."""
+        left = iter(hyper)
+        return [
+            (pattern, optimizer, list(islice(left, len(optimizer.hyperparameters(1, 0.0)))))
+            for pattern, optimizer in self._members()
+        ]
 
     def transform(
         self, builder: PlanBuilder, gradients: Mapping[str, str], hyper: Sequence[str]
     ) -> Mapping[str, str]:
         """The gradients of each group as its optimizer changes them."""
         found: dict[str, str] = {}
-        for k, pattern in enumerate([*self.groups, "*"]):
-            members = {p: g for p, g in gradients.items() if self._index(p) == k}
-            if not members and k < len(self.groups):
+        for k, (pattern, optimizer, own) in enumerate(self._parts(hyper), 1):
+            left = {p: grad for p, grad in gradients.items() if p not in found}
+            members = {p: grad for p, grad in left.items() if named(pattern, p)}
+            if not members and k <= len(self.groups):
                 raise NetworkError(
                     f"the group {pattern!r:.60} has no parameter; there are {', '.join(gradients)}."
                 )
-            optimizer, own = self._of(k, hyper)
             found |= transformed(optimizer, builder, members, own) if members else {}
         return {parameter: found[parameter] for parameter in gradients}
 
     def update(self, builder: PlanBuilder, parameter: str, grad: str, hyper: Sequence[str]) -> None:
-        optimizer, own = self._of(self._index(parameter), hyper)
+        parts = [part for part in self._parts(hyper) if named(part[0], parameter)]
+        _, optimizer, own = parts[0]
         optimizer.update(builder, parameter, grad, own)
 
 
@@ -336,8 +335,3 @@ def in_step_form(given: Any, owner: object) -> Optimizer:
             f"{type(optimizer).__name__} has none that could be changed."
         )
     return optimizer
-
-
-def is_weight(builder: PlanBuilder, parameter: str) -> bool:
-    """Whether a parameter has two axes or more, unlike biases and scales."""
-    return len(builder.shape(parameter)) >= 2

@@ -1,4 +1,4 @@
-"""The one ``backend`` fixture, and a summary that counts the ways that were skipped."""
+"""The one ``backend`` fixture; a summary of the ways that were skipped, and of sizes of code."""
 
 import os
 from collections import Counter
@@ -8,6 +8,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # on small matrices threads 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave GPU memory to others
 
+import budgets
 import pytest
 import ways
 
@@ -38,6 +39,15 @@ def alone(backend, monkeypatch):
 
 
 def pytest_terminal_summary(terminalreporter):
+    terminalreporter.section("sizes of additions")
+    found, shared = budgets.sizes()
+    for line in budgets.table(found, most=3):
+        terminalreporter.line(line)
+    terminalreporter.line(f"shared by two or more: {sum(shared.values())} statements")
+    report_ways(terminalreporter)
+
+
+def report_ways(terminalreporter):
     reasons = Counter(
         report.longrepr[2].removeprefix("Skipped: ")
         for report in terminalreporter.stats.get("skipped", [])

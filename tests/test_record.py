@@ -230,6 +230,7 @@ def test_no_two_classes_have_one_name():
         for module in MODULES
         for name, value in vars(module).items()
         if is_dataclass(value) and value.__module__.startswith(module.__name__)
+        if not name.startswith("_")
     ]
     assert sorted(defined) == sorted(CLASSES)
 

@@ -82,12 +82,18 @@ def embedding(new: Scratch, codes: HostArray, table: HostArray, out: HostArray) 
     return [(_look_up, (codes, table, out.reshape(-1, table.shape[1])))]
 
 
-def _look_up(codes: HostArray, table: HostArray, out: HostArray) -> None:
+def _index(codes: HostArray, table: HostArray) -> tuple[HostArray, HostArray]:
+    """The row of each of the codes, and whether it is that code."""
     flat = codes.reshape(-1)
     with np.errstate(invalid="ignore"):
         index = flat.clip(0, len(table) - 1).astype(np.intp)
+    return index, index == flat
+
+
+def _look_up(codes: HostArray, table: HostArray, out: HostArray) -> None:
+    index, known = _index(codes, table)
     table.take(index, 0, out, "clip")
-    out[index != flat] = np.nan
+    out[~known] = np.nan
 
 
 def embedding_grad(new: Scratch, *arrays: HostArray) -> list[Op]:
@@ -97,9 +103,8 @@ def embedding_grad(new: Scratch, *arrays: HostArray) -> list[Op]:
 def _sum_by_code(codes: HostArray, grad: HostArray, table: HostArray, out: HostArray) -> None:
     """Sums of sorted rows; with a NaN or a code that is none, the product that the meaning is."""
     rows = grad.reshape(-1, table.shape[1])
-    with np.errstate(invalid="ignore"):
-        index = codes.reshape(-1).clip(0, len(table) - 1).astype(np.intp)
-    if np.isfinite(rows).all() and (index == codes.reshape(-1)).all():
+    index, known = _index(codes, table)
+    if np.isfinite(rows).all() and known.all():
         order = np.argsort(index, kind="stable")
         first = np.flatnonzero(np.diff(index[order], prepend=-1))
         out[...] = 0.0
@@ -195,27 +200,25 @@ def softmax_backward(new: Scratch, grad: HostArray, a: HostArray, out: HostArray
 
 def cross_entropy(new: Scratch, *arrays: HostArray, label_smoothing: float = 0.0) -> list[Op]:
     z, targets, weight, scale, loss, grad = arrays
-    shift, e, row, mine, share = new(z), new(z), new(weight), new(weight), new(weight)
-    hot, classes, columns = new(z, bool), np.arange(z.shape[-1]), (0, 1)
-    pick: list[Op] = [(np.equal, (targets, classes, hot))]
-    if label_smoothing:
-        rest = np.full((), label_smoothing / z.shape[-1], z.dtype)
-        kept, soft = np.full((), 1.0 - label_smoothing, z.dtype), new(z)
-        pick += [(np.multiply, (hot, kept, soft)), (np.add, (soft, rest, soft))]
-        hot = soft
-    pick += [(np.multiply, (shift, hot, shift)), _row_sum(shift, mine)]
-    slope = [
+    shift, e, hot, row, mine, share = *(new(z) for _ in range(3)), *(new(weight) for _ in range(3))
+    kept = np.full((), 1.0 - label_smoothing, z.dtype)
+    rest = np.full((), label_smoothing / z.shape[-1], z.dtype)
+    smoothed = [(np.multiply, (hot, kept, hot)), (np.add, (hot, rest, hot))]
+    return [
+        *_softmax(z, row, shift, e),
+        (np.equal, (targets, np.arange(z.shape[-1]), hot)),
+        *(smoothed if label_smoothing else []),
+        (np.multiply, (shift, hot, shift)),
+        _row_sum(shift, mine),
         (np.divide, (e, row, e)),
         (np.subtract, (e, hot, e)),
         (np.multiply, (weight, scale, share)),
-    ]
-    value = [
+        (np.multiply, (e, share, grad)),
         (np.log, (row, row)),
         (np.subtract, (row, mine, row)),
         (np.multiply, (row, share, row)),
+        (np.add.reduce, (row, (0, 1), None, loss)),
     ]
-    ends: list[Op] = [(np.multiply, (e, share, grad)), (np.add.reduce, (row, columns, None, loss))]
-    return [*_softmax(z, row, shift, e), *pick, *slope, *value, *ends]
 
 
 def sgd(

@@ -144,7 +144,7 @@ def accurate(**fields: Any) -> Callable[[Meaning], Kernel]:
 
 
 def multilinear(**fields: Any) -> Callable[[Meaning], Kernel]:
-    """Make the decorated formula, linear in each input, a ``Kernel``.
+    """Make the decorated formula, linear in each input but codes from 0 on, a ``Kernel``.
 
     Its magnitude is its own meaning on absolute values: the size of what is summed.
     """

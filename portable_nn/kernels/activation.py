@@ -8,8 +8,18 @@ text: ``g' = g (1 - g)``, ``g' = 1 - g^2``; softmax: Bridle 1990.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
-from portable_nn.kernels._kernel import accurate, elementwise, from_input, from_output, kernel
+from portable_nn.kernels._kernel import (
+    Kernel,
+    Meaning,
+    accurate,
+    elementwise,
+    from_input,
+    from_output,
+    kernel,
+)
 from portable_nn.typing import Array, Namespace
 
 
@@ -138,68 +148,63 @@ def exp(xp: Namespace, z: Array) -> Array:
     return xp.exp(z)
 
 
-@kernel(
-    shapes=lambda grad, a: (grad,),
-    donates=((0, 0),),
+def exponentials(xp: Namespace, z: Array) -> tuple[Array, Array, Array]:
+    """Of every row: z less its largest (n, k), ``exp`` of that, and the sum of these (n, 1)."""
+    shift = z - xp.max(z, axis=-1, keepdims=True)
+    e = xp.exp(shift)
+    return shift, e, xp.sum(e, axis=-1, keepdims=True)
+
+
+def softmax_magnitude(xp: Namespace, z: Array) -> tuple[Array]:
+    """Of ``softmax(z)``: an error of the shift is one of the exponential, and of their sum."""
+    shift, e, total = exponentials(xp, z)
+    a, size = e / total, xp.abs(shift)
+    return (a * (2.0 + size + xp.sum(a * size, axis=-1, keepdims=True)),)
+
+
+def row_kernel(**fields: Any) -> Callable[[Meaning], Kernel]:
+    """Make the decorated formula a ``Kernel`` whose outputs need the whole row of input 0."""
+    defaults = {
+        "shapes": lambda z, *others: (z,),
+        "donates": ((0, 0),),
+        "length": lambda z, *others: z[-1],
+        "cost": lambda z, *others: 4 * math.prod(z),
+    }
+    return kernel(**(defaults | fields))
+
+
+@row_kernel(
     magnitude=lambda xp, grad, a: (
         a * (xp.abs(grad) + xp.sum(xp.abs(grad) * a, axis=-1, keepdims=True)),
-    ),
-    length=lambda grad, a: grad[-1],
-    cost=lambda grad, a: 4 * math.prod(grad),
+    )
 )
 def softmax_backward(xp: Namespace, grad: Array, a: Array) -> Array:
     """``a * (grad - sum_c grad_c a_c)`` with ``a = softmax(z)``."""
     return a * (grad - xp.sum(grad * a, axis=-1, keepdims=True))
 
 
-def _softmax_magnitude(xp: Namespace, z: Array) -> tuple[Array]:
-    shift = z - xp.max(z, axis=-1, keepdims=True)
-    a = xp.exp(shift)
-    a = a / xp.sum(a, axis=-1, keepdims=True)
-    return (a * (2.0 + xp.abs(shift) + xp.sum(a * xp.abs(shift), axis=-1, keepdims=True)),)
-
-
-@kernel(
-    shapes=lambda z: (z,),
-    backward=from_output(softmax_backward),
-    donates=((0, 0),),
-    magnitude=_softmax_magnitude,
-    length=lambda z: z[-1],
-    cost=lambda z: 4 * math.prod(z),
-)
+@row_kernel(backward=from_output(softmax_backward), magnitude=softmax_magnitude)
 def softmax(xp: Namespace, z: Array) -> Array:
     """``a_c = exp(z_c) / sum_k exp(z_k)`` over the last axis, shifted by the row's maximum."""
-    e = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
-    return e / xp.sum(e, axis=-1, keepdims=True)
+    _, e, total = exponentials(xp, z)
+    return e / total
 
 
-@kernel(
-    shapes=lambda grad, a: (grad,),
-    donates=((0, 0),),
+@row_kernel(
     magnitude=lambda xp, grad, a: (
         xp.abs(grad) + xp.exp(a) * xp.sum(xp.abs(grad), axis=-1, keepdims=True),
-    ),
-    length=lambda grad, a: grad[-1],
-    cost=lambda grad, a: 4 * math.prod(grad),
+    )
 )
 def log_softmax_backward(xp: Namespace, grad: Array, a: Array) -> Array:
     """``grad - exp(a) * sum_c grad_c`` with ``a = log_softmax(z)``."""
     return grad - xp.exp(a) * xp.sum(grad, axis=-1, keepdims=True)
 
 
-def _log_softmax_magnitude(xp: Namespace, z: Array) -> tuple[Array]:
-    return (xp.abs(log_softmax.meaning(xp, z)) + 1.0,)
-
-
-@kernel(
-    shapes=lambda z: (z,),
+@row_kernel(
     backward=from_output(log_softmax_backward),
-    donates=((0, 0),),
-    magnitude=_log_softmax_magnitude,
-    length=lambda z: z[-1],
-    cost=lambda z: 4 * math.prod(z),
+    magnitude=lambda xp, z: (xp.abs(log_softmax.meaning(xp, z)) + 1.0,),  # type: ignore[has-type]
 )
 def log_softmax(xp: Namespace, z: Array) -> Array:
     """``a_c = z_c - log(sum_k exp(z_k))`` over the last axis, shifted by the row's maximum."""
-    shift = z - xp.max(z, axis=-1, keepdims=True)
-    return shift - xp.log(xp.sum(xp.exp(shift), axis=-1, keepdims=True))
+    shift, _, total = exponentials(xp, z)
+    return shift - xp.log(total)

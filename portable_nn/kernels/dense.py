@@ -43,11 +43,10 @@ def linear_grad_bias(xp: Namespace, grad: Array) -> Array:
 
 def _linear_backward(call: Call, grads: Sequence[str]) -> list[Gradient]:
     x, weight, *bias = call.inputs
-    grad = grads[0]
     return [
-        Gradient((0,), (grad, weight), linear_grad_input),
-        Gradient((1,), (x, grad), linear_grad_weight),
-        *[Gradient((2,), (grad,), linear_grad_bias) for _ in bias],
+        Gradient((0,), (grads[0], weight), linear_grad_input),
+        Gradient((1,), (x, grads[0]), linear_grad_weight),
+        *[Gradient((2,), (grads[0],), linear_grad_bias) for _ in bias],
     ]
 
 

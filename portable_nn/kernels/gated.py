@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from portable_nn.kernels._codes import one_hot
 from portable_nn.kernels._kernel import Call, Gradient, accurate, from_input, kernel
 from portable_nn.kernels.activation import logistic
 from portable_nn.kernels.smooth import gate_magnitude, silu, silu_backward
@@ -125,9 +126,7 @@ def _largest(xp: Namespace, x: Array, pieces: int = 2) -> Any:
 @accurate(shapes=lambda grad, x, pieces=2: (x,), donates=(), elementwise=False)
 def maxout_backward(xp: Namespace, grad: Array, x: Array, pieces: int = 2) -> Array:
     """``grad`` for the largest of each group, the first of equal ones, and 0 for the others."""
-    places = xp.expand_dims(_largest(xp, x, pieces), axis=-1)
-    device = getattr(x, "device", None)  # not every library's arrays have one
-    hot = places == xp.arange(pieces, dtype=places.dtype, device=device)
+    hot = one_hot(xp, xp.expand_dims(_largest(xp, x, pieces), axis=-1), pieces)
     share = xp.expand_dims(grad, axis=-1)
     return xp.reshape(xp.where(hot, share, xp.zeros_like(share)), x.shape)
 

@@ -14,7 +14,9 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
+from portable_nn.kernels._codes import one_hot
 from portable_nn.kernels._kernel import Call, Gradient, Kernel, Meaning, kernel
+from portable_nn.kernels.activation import exponentials, logistic, softmax_magnitude
 from portable_nn.typing import Array, Namespace
 
 
@@ -266,15 +268,15 @@ def hinge(xp: Namespace, z: Array, targets: Array, squared: bool = False) -> tup
 
 
 def _gaussian(xp: Namespace, z: Array, targets: Array) -> tuple[Array, Array, Array]:
-    """Error, log variance, and squared error by variance."""
+    """Error by variance, its product with the error, and log variance."""
     k = targets.shape[-1]
     error, log_variance = z[..., :k] - targets, z[..., k:]
-    return error, log_variance, error * (error * xp.exp(-log_variance))
+    slope = error * xp.exp(-log_variance)
+    return slope, error * slope, log_variance
 
 
 def _gaussian_size(xp: Namespace, z: Array, targets: Array) -> tuple[Array, Array]:
-    error, log_variance, square = _gaussian(xp, z, targets)
-    slope = xp.abs(error) * xp.exp(-log_variance)
+    slope, square, log_variance = _gaussian(xp, z, targets)
     return xp.abs(log_variance) + square + 1.0, xp.concat([slope, 1.0 + square], axis=-1)
 
 
@@ -286,29 +288,45 @@ def gaussian_nll(xp: Namespace, z: Array, targets: Array) -> tuple[Array, Array]
     scale () -> loss (), grad_z (n, 2 k): the negative logarithm of the normal density (Nix and
     Weigend 1994).
     """
-    error, log_variance, square = _gaussian(xp, z, targets)
-    slopes = [error * xp.exp(-log_variance), 0.5 * (1.0 - square)]
-    return 0.5 * (log_variance + square + math.log(2.0 * math.pi)), xp.concat(slopes, axis=-1)
+    slope, square, log_variance = _gaussian(xp, z, targets)
+    return (
+        0.5 * (log_variance + square + math.log(2.0 * math.pi)),
+        xp.concat([slope, 0.5 * (1.0 - square)], axis=-1),
+    )
 
 
-def _smooth(hot: Array, label_smoothing: float, classes: int) -> Array:
-    """``(1 - s) hot + s / classes``."""
-    return hot * (1.0 - label_smoothing) + label_smoothing / classes if label_smoothing else hot
+def label_loss(
+    size: Callable[..., Any], shares: Callable[..., tuple[Array, int]]
+) -> Callable[[Meaning], Kernel]:
+    """``@pointwise_loss(size)`` of a formula ``f(xp, z, shares)`` with a ``label_smoothing`` s.
+
+    ``shares(xp, z, targets)`` are the share of each class or column in what is learned, and how
+    many there are; to formula and size ``(1 - s) share + s / classes`` is given for it.
+    """
+
+    def smoothed(formula: Meaning) -> Meaning:
+        @wraps(formula, assigned=("__name__", "__doc__", "__module__"))
+        def meaning(
+            xp: Namespace, z: Array, targets: Array, label_smoothing: float = 0.0
+        ) -> tuple[Array, Array]:
+            share, classes = shares(xp, z, targets)
+            if label_smoothing:
+                share = share * (1.0 - label_smoothing) + label_smoothing / classes
+            found: tuple[Array, Array] = formula(xp, z, share)
+            return found
+
+        return meaning
+
+    return lambda formula: pointwise_loss(smoothed(size))(smoothed(formula))
 
 
-def _binary_size(
-    xp: Namespace, z: Array, targets: Array, label_smoothing: float = 0.0
-) -> tuple[Array, Array]:
-    e = xp.exp(-xp.abs(z))
-    probability = xp.exp(xp.minimum(z, xp.zeros_like(z))) / (1.0 + e)
-    share = _smooth(xp.abs(targets), label_smoothing, 2)
-    return xp.abs(z) * (1.0 + share) + xp.log1p(e), probability + share
+def _binary_size(xp: Namespace, z: Array, share: Array) -> tuple[Array, Array]:
+    value = xp.abs(z) * (1.0 + xp.abs(share)) + xp.log1p(xp.exp(-xp.abs(z)))
+    return value, logistic(xp, z) + xp.abs(share)
 
 
-@pointwise_loss(_binary_size)
-def binary_cross_entropy(
-    xp: Namespace, z: Array, targets: Array, label_smoothing: float = 0.0
-) -> tuple[Array, Array]:
+@label_loss(_binary_size, lambda xp, z, targets: (targets, 2))
+def binary_cross_entropy(xp: Namespace, z: Array, share: Array) -> tuple[Array, Array]:
     """``l_i = -mean_k [t log p + (1 - t) log(1 - p)]``, ``p = sigmoid(z)``, in nats.
 
     z (n, k) logits, targets (n, k) float in [0, 1], weight (n, 1), scale () -> loss (),
@@ -316,34 +334,22 @@ def binary_cross_entropy(
     probability is ever clipped and the loss of a confident mistake stays exact. With
     ``label_smoothing`` s, ``(1 - s) t + s/2`` stands for t.
     """
-    e, targets = xp.exp(-xp.abs(z)), _smooth(targets, label_smoothing, 2)
-    probability = xp.exp(xp.minimum(z, xp.zeros_like(z))) / (1.0 + e)
-    value = xp.maximum(z, xp.zeros_like(z)) - z * targets + xp.log1p(e)
-    return value, probability - targets
+    value = xp.maximum(z, xp.zeros_like(z)) - z * share + xp.log1p(xp.exp(-xp.abs(z)))
+    return value, logistic(xp, z) - share
 
 
-def _one_hot(xp: Namespace, z: Array, targets: Array, label_smoothing: float) -> Array:
-    device = getattr(targets, "device", None)  # not every library's arrays have one
-    classes = xp.arange(z.shape[-1], dtype=targets.dtype, device=device)
-    return _smooth(xp.astype(targets == classes, z.dtype), label_smoothing, z.shape[-1])
+def _hot(xp: Namespace, z: Array, targets: Array) -> tuple[Array, int]:
+    return xp.astype(one_hot(xp, targets, z.shape[-1]), z.dtype), z.shape[-1]
 
 
-def _cross_entropy_size(
-    xp: Namespace, z: Array, targets: Array, label_smoothing: float = 0.0
-) -> tuple[Array, Array]:
-    shift = z - xp.max(z, axis=-1, keepdims=True)
-    e = xp.exp(shift)
-    total = xp.sum(e, axis=-1, keepdims=True)
-    p, size, hot = e / total, xp.abs(shift), _one_hot(xp, z, targets, label_smoothing)
-    spread = 2.0 + size + xp.sum(p * size, axis=-1, keepdims=True)
-    row = xp.sum(size * hot, axis=-1, keepdims=True) + xp.abs(xp.log(total)) + 1.0
-    return row, p * spread + hot
+def _cross_entropy_size(xp: Namespace, z: Array, share: Array) -> tuple[Array, Array]:
+    shift, _, total = exponentials(xp, z)
+    row = xp.sum(xp.abs(shift) * share, axis=-1, keepdims=True) + xp.abs(xp.log(total)) + 1.0
+    return row, softmax_magnitude(xp, z)[0] + share
 
 
-@pointwise_loss(_cross_entropy_size)
-def cross_entropy(
-    xp: Namespace, z: Array, targets: Array, label_smoothing: float = 0.0
-) -> tuple[Array, Array]:
+@label_loss(_cross_entropy_size, _hot)
+def cross_entropy(xp: Namespace, z: Array, share: Array) -> tuple[Array, Array]:
     """``l_i = -log softmax(z_i)[t_i]`` in nats, by log-sum-exp from logits.
 
     z (n, c) logits, targets (n, 1) int in [0, c), weight (n, 1), scale () -> loss (),
@@ -351,9 +357,6 @@ def cross_entropy(
     (as PyTorch and scikit-learn); some texts write the plain sum. With ``label_smoothing`` s,
     the rows ``(1 - s) one_hot(t) + s/c`` stand for one_hot (Szegedy et al. 2016).
     """
-    shift = z - xp.max(z, axis=-1, keepdims=True)
-    e = xp.exp(shift)
-    total = xp.sum(e, axis=-1, keepdims=True)
-    hot = _one_hot(xp, z, targets, label_smoothing)
-    row = xp.log(total) - xp.sum(shift * hot, axis=-1, keepdims=True)
-    return row, e / total - hot
+    shift, e, total = exponentials(xp, z)
+    row = xp.log(total) - xp.sum(shift * share, axis=-1, keepdims=True)
+    return row, e / total - share

@@ -33,6 +33,11 @@ of that.
 # -- what the kernels share ----------------------------------------------------------------
 
 
+def _row(xp: Namespace, of_features: Array) -> Array:
+    """A number for each feature (k,) as a row (1, k)."""
+    return xp.expand_dims(of_features, axis=-2)
+
+
 def _centred(xp: Namespace, x: Array, axis: int) -> tuple[Array, Array]:
     """Deviations from the mean, and the mean."""
     first = xp.mean(x, axis=axis, keepdims=True)
@@ -47,8 +52,15 @@ def _over_root(xp: Namespace, x: Array, epsilon: float, axis: int) -> tuple[Arra
     return x * inverse, inverse, square
 
 
+def _standardized(xp: Namespace, x: Array, epsilon: float, axis: int) -> tuple[Array, ...]:
+    """Standard numbers, 1 over the root, and mean and unbiased variance."""
+    n, (centred, mean) = x.shape[axis], _centred(xp, x, axis)
+    normal, inverse, square = _over_root(xp, centred, epsilon, axis)
+    return normal, inverse, mean, square * (n / max(n - 1, 1))
+
+
 def _sizes(xp: Namespace, x: Array, epsilon: float, axis: int) -> tuple[Array, ...]:
-    """Of the errors of standard numbers, inverse, mean and variance."""
+    """How large the errors of ``_standardized`` are."""
     centred, size = _centred(xp, x, axis)[0], xp.mean(xp.abs(x), axis=axis, keepdims=True)
     normal, inverse, variance = _over_root(xp, centred, epsilon, axis)
     deviation = xp.sqrt(variance) + SLIP * size
@@ -69,20 +81,26 @@ def _without(
     return inverse * (grad + level * means[0] + along * means[1] * normal)
 
 
-def _gradient(axis: int, level: float = -1.0) -> dict[str, Any]:
-    """What there is to know about a gradient kernel that is ``_without``."""
+def _gradient(name: str, axis: int, level: float = -1.0) -> Kernel:
+    """A kernel ``(grad, normal, inverse) -> dL/dx``: see ``_without``."""
+
+    def meaning(xp: Namespace, grad: Array, normal: Array, inverse: Array) -> Array:
+        """``inverse * (grad + level * mean(grad) - mean(grad * normal) * normal)``."""
+        return _without(xp, grad, normal, inverse, axis, level)
 
     def magnitude(xp: Namespace, grad: Array, normal: Array, inverse: Array) -> tuple[Array]:
         sizes = xp.abs(grad), xp.abs(normal), xp.abs(inverse)
         return (_without(xp, *sizes, axis, abs(level), 1.0),)
 
-    return {
-        "shapes": lambda grad, *rest: (grad,),
-        "donates": ((0, 0),),
-        "magnitude": magnitude,
-        "length": lambda grad, *rest: grad[axis],
-        "cost": lambda grad, *rest: 8 * math.prod(grad),
-    }
+    return Kernel(
+        name,
+        meaning,
+        shapes=lambda grad, *rest: (grad,),
+        donates=((0, 0),),
+        magnitude=magnitude,
+        length=lambda grad, *rest: grad[axis],
+        cost=lambda grad, *rest: 8 * math.prod(grad),
+    )
 
 
 def _normalizer(axis: int, backward: Kernel) -> dict[str, Any]:
@@ -99,31 +117,26 @@ def _normalizer(axis: int, backward: Kernel) -> dict[str, Any]:
 # -- over the batch ------------------------------------------------------------------------
 
 
-@kernel(**_gradient(-2))
-def standardize_batch_backward(xp: Namespace, grad: Array, normal: Array, inverse: Array) -> Array:
-    """``inverse * (grad - mean(grad) - mean(grad * normal) * normal)``, means over the rows."""
-    return _without(xp, grad, normal, inverse, -2)
+standardize_batch_backward = _gradient("standardize_batch_backward", axis=-2)
+"""``inverse * (grad - mean(grad) - mean(grad * normal) * normal)``, means over the rows."""
 
 
 def _moved(
-    xp: Namespace, old: Sequence[Array], new: Sequence[Array], momentum: float
+    xp: Namespace, old: Sequence[Array], found: Sequence[Array], momentum: float
 ) -> tuple[Array, ...]:
+    """Standard numbers and inverse as found, and the averages moved to mean and variance."""
+    normal, inverse, *new = found
     pairs = zip(old, [xp.squeeze(value, axis=-2) for value in new], strict=True)
-    return tuple((1.0 - momentum) * before + momentum * now for before, now in pairs)
-
-
-def _batch_sizes(
-    xp: Namespace, x: Array, *old: Array, momentum: float = 0.1, epsilon: float = 1e-5
-) -> tuple[Array, ...]:
-    normal, inverse, *new = _sizes(xp, x, epsilon, -2)
-    return normal, inverse, *_moved(xp, [xp.abs(value) for value in old], new, momentum)
+    return normal, inverse, *[(1.0 - momentum) * before + momentum * now for before, now in pairs]
 
 
 @kernel(
     **_normalizer(-2, standardize_batch_backward),
     shapes=lambda x, *old, **options: (x, (*x[:-2], 1, x[-1]), *old),
     donates=((0, 0), (2, 1), (3, 2)),
-    magnitude=_batch_sizes,
+    magnitude=lambda xp, x, *old, momentum=0.1, epsilon=1e-5: _moved(
+        xp, [xp.abs(value) for value in old], _sizes(xp, x, epsilon, -2), momentum
+    ),
     least_rows=2,
 )
 def standardize_batch(
@@ -140,10 +153,7 @@ def standardize_batch(
     ``(1 - momentum) mean + momentum m`` and the same of the variance. That in the root is biased
     (over n), the one averaged is not (over n - 1).
     """
-    n, (centred, now) = x.shape[-2], _centred(xp, x, -2)
-    normal, inverse, square = _over_root(xp, centred, epsilon, -2)
-    new = now, square * (n / (n - 1))
-    return normal, inverse, *_moved(xp, (mean, variance), new, momentum)
+    return _moved(xp, (mean, variance), _standardized(xp, x, epsilon, -2), momentum)
 
 
 @accurate(shapes=lambda x, *moments, **options: (x,), elementwise=False)
@@ -151,19 +161,14 @@ def standardize_by(
     xp: Namespace, x: Array, mean: Array, variance: Array, epsilon: float = 1e-5
 ) -> Array:
     """``(x - mean) / sqrt(variance + epsilon)``: x (n, k), a known mean and variance (k,)."""
-    root = xp.expand_dims(xp.sqrt(variance + epsilon), axis=-2)
-    return (x - xp.expand_dims(mean, axis=-2)) / root
+    return (x - _row(xp, mean)) / _row(xp, xp.sqrt(variance + epsilon))
 
 
 # -- over the features ---------------------------------------------------------------------
 
 
-@kernel(**_gradient(-1))
-def standardize_features_backward(
-    xp: Namespace, grad: Array, normal: Array, inverse: Array
-) -> Array:
-    """``inverse * (grad - mean(grad) - mean(grad * normal) * normal)``, means over the row."""
-    return _without(xp, grad, normal, inverse, -1)
+standardize_features_backward = _gradient("standardize_features_backward", axis=-1)
+"""``inverse * (grad - mean(grad) - mean(grad * normal) * normal)``, means over the row."""
 
 
 @kernel(
@@ -174,14 +179,12 @@ def standardize_features_backward(
 )
 def standardize_features(xp: Namespace, x: Array, epsilon: float = 1e-5) -> tuple[Array, Array]:
     """``(x - mean) / sqrt(variance + epsilon)`` of every row of x (n, k), and 1 / root (n, 1)."""
-    normal, inverse, _ = _over_root(xp, _centred(xp, x, -1)[0], epsilon, -1)
+    normal, inverse, *_ = _standardized(xp, x, epsilon, -1)
     return normal, inverse
 
 
-@kernel(**_gradient(-1, level=0.0))
-def divide_by_rms_backward(xp: Namespace, grad: Array, normal: Array, inverse: Array) -> Array:
-    """``inverse * (grad - mean(grad * normal) * normal)``, the mean over the row."""
-    return _without(xp, grad, normal, inverse, -1, level=0.0)
+divide_by_rms_backward = _gradient("divide_by_rms_backward", axis=-1, level=0.0)
+"""``inverse * (grad - mean(grad * normal) * normal)``, the mean over the row."""
 
 
 @kernel(
@@ -221,5 +224,5 @@ def _scale_shift_backward(call: Call, grads: Sequence[str]) -> list[Gradient]:
 @multilinear(shapes=lambda x, *rows: (x,), backward=_scale_shift_backward, donates=((0, 0),))
 def scale_shift(xp: Namespace, x: Array, scale: Array, shift: Array | None = None) -> Array:
     """``x * scale + shift`` of every row: x (n, k), scale (k,), shift (k,) or none."""
-    y = x * xp.expand_dims(scale, axis=-2)
-    return y if shift is None else y + xp.expand_dims(shift, axis=-2)
+    y = x * _row(xp, scale)
+    return y if shift is None else y + _row(xp, shift)

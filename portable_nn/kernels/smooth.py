@@ -7,8 +7,10 @@ of the input ``z``. No exponential is of a positive number.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import wraps
 
-from portable_nn.kernels._kernel import accurate, elementwise, from_input, from_output
+from portable_nn.kernels._kernel import Kernel, accurate, elementwise, from_input, from_output
 from portable_nn.kernels._normal import FAR, normal
 from portable_nn.kernels.activation import logistic
 from portable_nn.typing import Array, Namespace
@@ -50,8 +52,9 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 @accurate()
 def selu_backward(xp: Namespace, grad: Array, z: Array) -> Array:
     """``grad * scale`` where ``z > 0``, else ``grad * scale alpha exp(z)``; so too at 0."""
-    below = grad * xp.exp(_below(xp, z)) * (SELU_SCALE * SELU_ALPHA)
-    return xp.where(z > 0.0, grad * SELU_SCALE, below)
+    return xp.where(
+        z > 0.0, grad * SELU_SCALE, grad * xp.exp(_below(xp, z)) * (SELU_SCALE * SELU_ALPHA)
+    )
 
 
 @accurate(backward=from_input(selu_backward), branch=lambda xp, z: z > 0.0)
@@ -133,6 +136,21 @@ def softsign(xp: Namespace, z: Array) -> Array:
 # -- z times a gate ------------------------------------------------------------------------
 
 
+def gate_gradient(parts: Callable[..., tuple[Array, Array]]) -> Kernel:
+    """Make ``f(xp, z) -> (gate, z * its slope)`` the kernel ``grad * (gate + z * its slope)``."""
+
+    @wraps(parts, assigned=("__name__", "__doc__", "__module__"))
+    def meaning(xp: Namespace, grad: Array, z: Array) -> Array:
+        gate, change = parts(xp, z)
+        return grad * (gate + change)
+
+    def magnitude(xp: Namespace, grad: Array, z: Array) -> tuple[Array]:
+        gate, change = parts(xp, z)
+        return (xp.abs(grad) * (xp.abs(gate) + xp.abs(change)),)
+
+    return elementwise(magnitude=magnitude)(meaning)
+
+
 def gate_magnitude(xp: Namespace, grad: Array, z: Array) -> tuple[Array]:
     """Of ``grad`` times the derivative of ``z sigmoid(z)``: the size of its two terms."""
     return (xp.abs(grad) * logistic(xp, z) * (1.0 + xp.abs(z) * logistic(xp, -z)),)
@@ -150,15 +168,15 @@ def silu(xp: Namespace, z: Array) -> Array:
     return z * logistic(xp, z)
 
 
-@elementwise(magnitude=gate_magnitude)
-def mish_backward(xp: Namespace, grad: Array, z: Array) -> Array:
+@gate_gradient
+def mish_backward(xp: Namespace, z: Array) -> tuple[Array, Array]:
     """``grad * (t + z s (1 - t^2))`` with ``t = tanh(softplus(z))``, ``s = sigmoid(z)``.
 
     ``1 - t^2`` as ``4 r^2 / (1 + r^2)^2`` with ``r = 1 - s``, which cancels nothing.
     """
     rest = logistic(xp, -z)
     slope = logistic(xp, z) * rest * rest * 4.0 / (1.0 + rest * rest) ** 2
-    return grad * (xp.tanh(softplus.meaning(xp, z)) + z * slope)
+    return xp.tanh(softplus.meaning(xp, z)), z * slope
 
 
 @accurate(backward=from_input(mish_backward))
@@ -167,18 +185,12 @@ def mish(xp: Namespace, z: Array) -> Array:
     return z * xp.tanh(softplus.meaning(xp, z))
 
 
-def _gelu_magnitude(xp: Namespace, grad: Array, z: Array) -> tuple[Array]:
-    y = xp.clip(z, -FAR, FAR)
-    share, density = normal(xp, y)
-    return (xp.abs(grad) * (share + xp.abs(y) * density),)
-
-
-@elementwise(magnitude=_gelu_magnitude)
-def gelu_backward(xp: Namespace, grad: Array, z: Array) -> Array:
+@gate_gradient
+def gelu_backward(xp: Namespace, z: Array) -> tuple[Array, Array]:
     """``grad * (Phi(z) + z phi(z))``, ``phi`` being the density of the normal distribution."""
     y = xp.clip(z, -FAR, FAR)
     share, density = normal(xp, y)
-    return grad * (share + y * density)
+    return share, y * density
 
 
 @accurate(backward=from_input(gelu_backward))
@@ -200,17 +212,13 @@ def _gelu_gate(xp: Namespace, z: Array) -> tuple[Array, Array, Array]:
     return y, logistic(xp, u), u * logistic(xp, -u)
 
 
-def _gelu_tanh_magnitude(xp: Namespace, z: Array) -> tuple[Array]:
-    y, s, rest = _gelu_gate(xp, z)
-    return (xp.abs(xp.maximum(z, y)) * s * (1.0 + xp.abs(rest)),)
-
-
-def _gelu_tanh_backward_magnitude(xp: Namespace, grad: Array, z: Array) -> tuple[Array]:
+def _gelu_size(xp: Namespace, z: Array, steep: float) -> Array:
+    """``s (1 + steep |rest|)``, and more where an error of u changes s."""
     _, s, rest = _gelu_gate(xp, z)
-    return (xp.abs(grad) * s * (1.0 + 3.0 * xp.abs(rest)) * (1.0 + xp.abs(rest)),)
+    return s * (1.0 + steep * xp.abs(rest)) * (1.0 + xp.abs(rest))
 
 
-@elementwise(magnitude=_gelu_tanh_backward_magnitude)
+@elementwise(magnitude=lambda xp, grad, z: (xp.abs(grad) * _gelu_size(xp, z, 3.0),))
 def gelu_tanh_backward(xp: Namespace, grad: Array, z: Array) -> Array:
     """``grad * s (1 + z u'(z) (1 - s))`` with ``s = sigmoid(u(z))``, see ``gelu_tanh``."""
     y, s, rest = _gelu_gate(xp, z)
@@ -218,7 +226,12 @@ def gelu_tanh_backward(xp: Namespace, grad: Array, z: Array) -> Array:
     return grad * s * (1.0 + rest * (1.0 + 3.0 * cubic) / (1.0 + cubic))
 
 
-@elementwise(backward=from_input(gelu_tanh_backward), magnitude=_gelu_tanh_magnitude)
+@elementwise(
+    backward=from_input(gelu_tanh_backward),
+    magnitude=lambda xp, z: (
+        xp.abs(xp.maximum(z, xp.full_like(z, -FAR))) * _gelu_size(xp, z, 0.0),
+    ),
+)
 def gelu_tanh(xp: Namespace, z: Array) -> Array:
     """``a = z (1 + tanh(u / 2)) / 2``, ``u = 2 sqrt(2 / pi) (z + 0.044715 z^3)``.
 

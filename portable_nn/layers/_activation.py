@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import ClassVar
 
 from portable_nn import kernels
@@ -11,6 +10,7 @@ from portable_nn.activations import Activation, Rectifier
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import Constant
 from portable_nn.plan import PlanBuilder
+from portable_nn.schedules import whole
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,10 @@ class Maxout:
     pieces: int = 2
 
     def __post_init__(self) -> None:
-        pieces = self.pieces
-        if not isinstance(pieces, Integral) or isinstance(pieces, bool) or pieces < 2:
-            raise NetworkError(f"Maxout takes a number of pieces, 2 or more; got {pieces!r:.60}.")
+        if not whole(self.pieces, least=2):
+            raise NetworkError(
+                f"Maxout takes a number of pieces, 2 or more; got {self.pieces!r:.60}."
+            )
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         _check_divides(self, self.pieces, builder.features(x))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 
 from portable_nn import kernels
 from portable_nn.activations import ACTIVATIONS, Activation
@@ -13,7 +12,7 @@ from portable_nn.errors import NetworkError
 from portable_nn.initializers import glorot_uniform, zeros
 from portable_nn.layers._layer import Layer
 from portable_nn.plan import Initializer, PlanBuilder
-from portable_nn.schedules import real
+from portable_nn.schedules import real, whole
 
 
 def check_initializer(given: object, layer: str, name: str) -> None:
@@ -46,7 +45,7 @@ class Dense:
 
     def __post_init__(self) -> None:
         size = self.out_features
-        if not isinstance(size, Integral) or isinstance(size, bool) or not 1 <= size < 2**31:
+        if not whole(size):
             limit = ", below 2**31" if real(size) > 1.0 else ""
             raise NetworkError(
                 f"Dense takes the number of its outputs, 1 or more{limit}; got {size!r:.60}."

@@ -12,41 +12,47 @@ from portable_nn.schedules import real
 
 
 @dataclass(frozen=True)
-class Dropout:
+class _Dropping:
+    """Base of a layer that drops each element with probability ``rate``, in training only."""
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= real(self.rate) < 1.0:
+            raise NetworkError(
+                f"{type(self).__name__} takes a rate from 0 up to, not with, 1; "
+                f"got {self.rate!r:.60}."
+            )
+
+    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
+        if mode != "train" or self.rate == 0.0:
+            return x
+        return self.dropped(builder, x, builder.draw("dropout", x, self.rate))
+
+    def dropped(self, builder: PlanBuilder, x: str, mask: str) -> str:
+        """Write what a mask, of 0 and ``1 / (1 - rate)``, does to x."""
+        raise NotImplementedError
+
+
+class Dropout(_Dropping):
     """In training, zero each element with probability ``rate``, scale the rest by 1/(1-rate).
 
     The mask depends on seed, layer, update and row only, so it is the same on every backend.
     Source: Srivastava et al. 2014, in the inverted form that leaves prediction unchanged.
     """
 
-    rate: float
-
-    def __post_init__(self) -> None:
-        _check_probability(self)
-
-    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
-        if mode != "train" or self.rate == 0.0:
-            return x
-        return builder.call(kernels.multiply, x, builder.draw("dropout", x, self.rate))
+    def dropped(self, builder: PlanBuilder, x: str, mask: str) -> str:
+        return builder.call(kernels.multiply, x, mask)
 
 
-@dataclass(frozen=True)
-class AlphaDropout:
+class AlphaDropout(_Dropping):
     """In training, SELU's saturation instead of a number with probability ``rate``.
 
     All are then scaled and shifted so that mean 0 and variance 1, which SELU keeps, stay.
     The mask is that of ``Dropout``. Source: Klambauer et al. 2017, who take a rate of 0.05 or 0.1.
     """
 
-    rate: float
-
-    def __post_init__(self) -> None:
-        _check_probability(self)
-
-    def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
-        if mode != "train" or self.rate == 0.0:
-            return x
-        mask = builder.draw("dropout", x, self.rate)
+    def dropped(self, builder: PlanBuilder, x: str, mask: str) -> str:
         return builder.call(kernels.alpha_dropout, x, mask, rate=float(self.rate))
 
 
@@ -70,11 +76,3 @@ class GaussianNoise:
         if mode != "train" or self.deviation == 0.0:
             return x
         return builder.call(kernels.add, x, builder.draw("noise", x, self.deviation))
-
-
-def _check_probability(layer: Dropout | AlphaDropout) -> None:
-    if not 0.0 <= real(layer.rate) < 1.0:
-        raise NetworkError(
-            f"{type(layer).__name__} takes a rate from 0 up to, not with, 1; "
-            f"got {layer.rate!r:.60}."
-        )

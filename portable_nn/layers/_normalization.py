@@ -46,14 +46,14 @@ class BatchNorm:
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         shape, epsilon = (builder.features(x),), float(self.epsilon)
         old = builder.state("mean", shape, zeros), builder.state("variance", shape, ones)
-        if mode != "train":
+        if mode == "train":
+            normal, _, *new = builder.emit(
+                kernels.standardize_batch, x, *old, momentum=float(self.momentum), epsilon=epsilon
+            )
+            for state, value in zip(old, new, strict=True):
+                builder.carry(state, value)
+        else:
             normal = builder.call(kernels.standardize_by, x, *old, epsilon=epsilon)
-            return _scaled(builder, normal, shift=True)
-        normal, _, *new = builder.emit(
-            kernels.standardize_batch, x, *old, momentum=float(self.momentum), epsilon=epsilon
-        )
-        for state, value in zip(old, new, strict=True):
-            builder.carry(state, value)
         return _scaled(builder, normal, shift=True)
 
 

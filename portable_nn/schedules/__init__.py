@@ -20,15 +20,19 @@ from portable_nn.schedules._joined import Chain, PiecewiseConstant, Warmup
 from portable_nn.schedules._plateau import ReduceOnPlateau, following, rebuilt
 from portable_nn.schedules._values import (
     Rate,
+    check_choices,
     check_rate,
     check_value,
     check_values,
+    choice,
+    flag,
     hyperparameter,
     positive,
     rate_at,
     real,
     value_at,
     values_at,
+    whole,
 )
 
 __all__ = [
@@ -45,9 +49,12 @@ __all__ = [
     "ReduceOnPlateau",
     "StepDecay",
     "Warmup",
+    "check_choices",
     "check_rate",
     "check_value",
     "check_values",
+    "choice",
+    "flag",
     "following",
     "hyperparameter",
     "positive",
@@ -56,4 +63,5 @@ __all__ = [
     "rebuilt",
     "value_at",
     "values_at",
+    "whole",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import Field, field, fields
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from portable_nn.errors import NetworkError
@@ -22,6 +22,13 @@ def real(value: Any) -> float:
         return float(value)
     except OverflowError:
         return math.inf
+
+
+def whole(value: Any, least: int = 1) -> bool:
+    """Whether it is a whole number from ``least`` to the largest size of an array's axis."""
+    return (
+        isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) < 2**31
+    )
 
 
 def _within(value: Any, below: float, zero: bool) -> bool:
@@ -101,8 +108,30 @@ def hyperparameter(default: float, below: float = math.inf, zero: bool | None = 
     return field(default=default, metadata={"below": below, "zero": zero})
 
 
+def choice(default: Any, *others: Any) -> Any:
+    """Make a dataclass field that is one of these values."""
+    return field(default=default, metadata={"choices": (default, *others)})
+
+
+def flag() -> Any:
+    """Make a dataclass field that is False, or True."""
+    return field(default=False, metadata={"choices": (True, False)})
+
+
+def check_choices(owner: Any) -> None:
+    """Check each ``choice`` and ``flag`` field."""
+    for each in fields(owner):
+        value, choices = getattr(owner, each.name), each.metadata.get("choices")
+        if choices and not (isinstance(value, type(each.default)) and value in choices):
+            raise NetworkError(
+                f"{type(owner).__name__} takes {' or '.join(map(repr, choices))} as {each.name}; "
+                f"got {value!r:.60}."
+            )
+
+
 def check_values(owner: Any) -> None:
-    """Check each ``hyperparameter`` field of an optimizer."""
+    """Check each ``hyperparameter``, ``choice`` and ``flag`` field of an optimizer."""
+    check_choices(owner)
     for each in _ranged(owner):
         check_value(owner, each.name, each.metadata["below"], each.metadata["zero"] is True)
 
