@@ -130,6 +130,7 @@ def test_what_two_need_counts_for_none():
         assert shared in {name for _, name in SHARED}
     for own in ("prelu", "normal", "cross_entropy", "SELU_SCALE", "_newton"):
         assert own not in {name for _, name in SHARED}
+    assert (budgets.KERNELS / "embedding.py", "embedding_grad") not in SHARED  # for its lowering
 
 
 def test_every_name_leads_to_a_definition():
