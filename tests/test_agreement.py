@@ -19,6 +19,7 @@ OPTIONS = {"loss": CrossEntropy(), "optimizer": Adam(), "batch_size": 64, "seed"
 X, Y, X_TEST, Y_TEST = split(*load_digits())
 EPOCHS = {"float64": 20, "float32": 1}
 UPDATES = 23  # an epoch: 1,438 rows are 22 full batches and a short one
+each_library = pytest.mark.parametrize("backend", ways.ONE_EACH, indirect=True)
 PARAMETERS = ["dense1.weight", "dense1.bias", "dense2.weight", "dense2.bias"]
 
 
@@ -70,6 +71,7 @@ def distance(found, expected):
     return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
+@each_library
 def test_weights_agree_after_twenty_epochs(backend):
     network, _ = trained(backend, "float64")
     expected, _ = trained(ways.open_way("numpy-reference"), "float64")
@@ -85,6 +87,7 @@ def test_weights_agree_after_twenty_epochs(backend):
     assert expected.score(X_TEST, Y_TEST) > 0.95  # it is digits that they agree on
 
 
+@each_library
 @pytest.mark.parametrize("dtype", list(EPOCHS))
 def test_first_weights_order_and_masks_are_the_same_bits(backend, dtype):
     _, given = trained(backend, dtype)
@@ -113,6 +116,7 @@ def assert_answers(parameters, probabilities):
     assert found.share <= 1.0, found
 
 
+@each_library
 def test_a_network_answers_alike_on_another_backend(backend):
     numpy = ways.open_way("numpy")
     for home, place in [(numpy, backend), (backend, numpy)]:

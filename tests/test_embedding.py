@@ -3,6 +3,7 @@
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
+import ways
 
 import portable_nn as pnn
 from portable_nn import Adam, Concatenate, Dense, Embedding, Input, Network, ReLU, kernels
@@ -32,6 +33,7 @@ def numbers_and_city(n, seed):
     return {"numbers": numbers, "city": city}, (numbers[:, 0] * sign[city] > 0.0).astype(int)
 
 
+@pytest.mark.parametrize("backend", ways.ONE_EACH, indirect=True)
 def test_a_category_that_turns_the_numbers_round_is_learned(backend):
     x, y = numbers_and_city(2000, 0)
     parts = [Input("numbers")], [Input("city"), Embedding(12, 4)]

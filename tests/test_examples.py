@@ -72,8 +72,9 @@ def test_the_command_of_the_gallery_draws_what_is_shown(command, tmp_path):
     assert {path.relative_to(tmp_path) for path in tmp_path.iterdir()} == wanted
 
 
+@pytest.mark.parametrize("backend", ways.ONE_EACH, indirect=True)
 @pytest.mark.parametrize("name", ["learning_rates", "loss_surface", "parity", "ring"])
-def test_scripts_of_no_tutorial_on_every_way(name, alone, monkeypatch, capsys):
+def test_scripts_of_no_tutorial_on_every_library(name, alone, monkeypatch, capsys):
     monkeypatch.syspath_prepend(FOLDER)
     script = importlib.import_module(name)
     script.main(backend=alone, epochs=2)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import fresh
 import numpy as np
 import pytest
+import ways
 
 import portable_nn as pnn
 
@@ -221,8 +222,9 @@ def test_every_script_is_tested_here():
     assert set(PICTURES) == set(SCRIPTS)
 
 
+@pytest.mark.parametrize("backend", ways.ONE_EACH, indirect=True)
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_script_on_every_way(name, load, alone, capsys):
+def test_every_script_on_every_library(name, load, alone, capsys):
     comparisons, trainings, wanted = SCRIPTS[name]
     run(load(name), backend=alone)
     printed = capsys.readouterr().out

@@ -414,8 +414,9 @@ VARIANTS = [
 ]
 
 
-# JAX runs the kernels elsewhere; here each optimizer would cost it seconds of compilation.
-@pytest.mark.parametrize("backend", ["numpy", "strict-device1", "torch"], indirect=True)
+# JAX runs the kernels elsewhere; here each optimizer would cost it seconds of compilation. The
+# numbers of array_api_strict are NumPy's, and it has run every kernel too.
+@pytest.mark.parametrize("backend", ["numpy", "torch"], indirect=True)
 @pytest.mark.parametrize("optimizer", VARIANTS, ids=lambda optimizer: type(optimizer).__name__)
 def test_trains_by_its_formulas(backend, optimizer):
     for dtype in ("float32", "float64"):

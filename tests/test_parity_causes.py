@@ -361,8 +361,9 @@ KERNELS = [
 @pytest.mark.parametrize("size", [1e-4, 0.1, 3.0])
 def test_errors_without_a_cause(kernel, dtype, size):
     call, values = case(kernel, dtype)
-    for seed in range(3):
-        rng = np.random.default_rng(seed)
+    # Among as many numbers as Adam's the search takes a second a time: one draw of errors a size.
+    for seed in range(1 if kernel in (k.rmsprop, k.adam) else 3):
+        rng = np.random.default_rng([seed, int(1e4 * size)])
         right = formula(kernel, values)
         right = right if isinstance(right, tuple) else (right,)
         wrong = [

@@ -5,6 +5,7 @@ from fractions import Fraction
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
+from ways import WAYS
 
 import portable_nn as pnn
 import portable_nn_numpy.lowering as lowering
@@ -19,6 +20,8 @@ CASES = {dtype: exact.networks(dtype) for dtype in DTYPES}
 # -- where all is well ---------------------------------------------------------------------
 
 
+# Of JAX with its compiler, which reorders: a call alone has the same sums in the same order.
+@pytest.mark.parametrize("backend", [way for way in WAYS if way != "jax"], indirect=True)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_way_is_exact(backend, dtype):
     result = exact_network(backend, dtype)

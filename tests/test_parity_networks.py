@@ -1,6 +1,7 @@
 """Parity over 200 steps of three networks on digits, on every way of running a plan."""
 
 import pytest
+import ways
 from test_design import BatchNorm
 
 from portable_nn import SGD, Adam, Dense, Dropout, ReLU, RMSProp, mlp, parity
@@ -21,6 +22,8 @@ NETWORKS = {
 """Layers, and the optimizer that trains them."""
 
 
+# Eager JAX calls what "jax-jit" compiles, which is compared here too, as a whole.
+@pytest.mark.parametrize("backend", ways.ONE_EACH, indirect=True)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("layers", "optimizer"), NETWORKS.values(), ids=list(NETWORKS))
 def test_two_hundred_steps(backend, layers, optimizer, dtype):

@@ -108,7 +108,7 @@ OPAQUE = {
 @pytest.mark.parametrize("fault", OPAQUE)
 def test_a_step_that_cannot_be_looked_into(fault):
     change, step, place, cause = OPAQUE[fault]
-    report = check(opaque(change), watch=range(1, 13))
+    report = check(opaque(change), steps=4, watch=range(1, 5))  # it is there in step 2 at latest
     assert not report.ok
     assert report.verdict.startswith(f"opaque float32 is not equal: step {step}, {place} computes")
     assert "after the step, compared as a whole, it is " in report.verdict
@@ -318,7 +318,7 @@ def test_a_training_that_diverges_says_so():
 # -- trajectories --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch", "jax", "jax-jit"], indirect=True)
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax-jit"], indirect=True)
 @pytest.mark.parametrize("layers", [TANH, RELU], ids=["tanh", "relu"])
 def test_a_training_that_is_followed(backend, layers):
     report = check(backend, layers, optimizer=pnn.Adam(1e-2), steps=40, trajectory=True)

@@ -141,6 +141,15 @@ WAYS = {
     "jax-jit": Way(_jax_jit),
     "cupy": Way(_cupy),
 }
+ALIKE = {"numpy-reference", "numpy-readonly", "strict-lazy", "jax"}
+"""The same functions of the same library as another way, bound otherwise."""
+ONE_EACH = [name for name in WAYS if name not in ALIKE]
+"""One way of each library: where a test costs seconds, and is of what stands above the plans.
+
+A script or a long training sees nothing of a way but its library and device. What the others
+are there for, that nothing is written to or looked into in the middle of a section, is a
+property of single calls: every kernel meets it in ``test_kernels.py``.
+"""
 REFERENCE_WAYS = [name for name, way in WAYS.items() if not way.lowered]
 """For ``@pytest.mark.parametrize("backend", REFERENCE_WAYS, indirect=True)``."""
 
@@ -159,18 +168,23 @@ def required():
     return names
 
 
-def open_way(name):
-    """The backend of a way, opened once; skips, or fails if it is required."""
+def why_skipped(name):
+    """Why tests of a way are skipped, or None: it is there, or it has to be. Opens it, once."""
     if name not in opened and name not in missing:
         try:
             opened[name] = WAYS[name].open()
         except Missing as reason:
             missing[name] = str(reason)
-    if name in opened:
-        return opened[name]
-    if name in required():
+    return None if name in opened or name in required() else f"{name}: {missing[name]}"
+
+
+def open_way(name):
+    """The backend of a way, opened once; skips, or fails if it is required."""
+    if reason := why_skipped(name):
+        pytest.skip(reason)
+    if name not in opened:
         pytest.fail(f"{name} is required, but {missing[name]}", pytrace=False)
-    return pytest.skip(f"{name}: {missing[name]}")
+    return opened[name]
 
 
 # -- assertions ----------------------------------------------------------------------------
