@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -82,18 +82,29 @@ def lecun_normal(draws: Draws, shape: tuple[int, ...]) -> HostArray:
     return draws.normal(shape) * math.sqrt(1.0 / _fans(shape)[0])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Constant:
-    """``value`` everywhere."""
+    """``value`` everywhere; or an array, the parameter itself.
 
-    value: float
+    ``Dense(16, weight=Constant(trained.parameters["dense1.weight"]))`` begins where another
+    network ended.
+    """
+
+    value: Any
 
     def __post_init__(self) -> None:
-        if not math.isfinite(real(self.value)):
-            raise NetworkError(f"Constant takes a finite number as value; got {self.value!r:.60}.")
+        value = np.array(self.value) if not isinstance(self.value, str | bytes) else np.array("")
+        if value.dtype.kind not in "iuf" or not np.isfinite(value).all():
+            raise NetworkError(
+                f"Constant takes a finite number, or an array of them; got {self.value!r:.60}."
+            )
+        object.__setattr__(self, "value", value if value.ndim else self.value)
 
     def __call__(self, draws: Draws, shape: tuple[int, ...]) -> HostArray:
-        return np.full(shape, float(self.value))
+        value = np.asarray(self.value, np.float64)
+        if value.shape not in ((), shape):
+            raise NetworkError(f"Constant has the shape {value.shape}; {shape} is needed.")
+        return np.array(np.broadcast_to(value, shape))
 
 
 @dataclass(frozen=True)
@@ -208,7 +219,7 @@ class Scaled:
                 f"Scaled takes an initializer such as glorot_uniform or Normal(0.1); "
                 f"got {self.initializer!r:.60}."
             )
-        positive(self, "gain")
+        positive(self, "gain", hint=' pnn.gain("relu") is that of an activation.')
 
     def __call__(self, draws: Draws, shape: tuple[int, ...]) -> HostArray:
         return self.initializer(draws, shape) * self.gain

@@ -203,9 +203,9 @@ class GaussianNLL(Loss):
     """``mean_k 1/2 [s_k + (t_k - m_k)^2 exp(-s_k) + log 2 pi]`` a row: the error bars are learned.
 
     The network has 2 k outputs for k numbers: the means m, then the logarithms s of the variances;
-    predictions are the means, ``outputs`` gives both (in units of standardized numbers, if they
-    are). Source: Nix and Weigend 1994. PyTorch's ``GaussianNLLLoss`` takes variances, keeps them
-    above an epsilon, and leaves out log 2 pi unless ``full=True``.
+    ``predict`` gives the means, ``predict_std`` the deviations, both in the units of ``y``.
+    Source: Nix and Weigend 1994. PyTorch's ``GaussianNLLLoss`` takes variances, keeps them above an
+    epsilon, and leaves out log 2 pi unless ``full=True``.
     """
 
     kernel = kernels.gaussian_nll

@@ -166,7 +166,8 @@ class Network:
             Rows an update; None takes all (batch gradient descent), 1 is per sample.
         micro_batch_size
             Rows at a time: the gradients of a batch are summed over such parts of it, for the
-            memory of a part and the update of the whole. None takes a batch at once.
+            memory of a part and the update of the whole (but for ``BatchNorm``, which then takes
+            the mean of each part). None takes a batch at once.
         validation : (x, y)
             Measured after each epoch; never trained on.
         sample_weight : (n,) not negative
@@ -179,7 +180,8 @@ class Network:
             deviation 1 of these rows; the network does so from then on wherever it is given
             data, and predicts in the units of ``y``. Columns of 0 and 1 stay as they are, and
             so do the ``y`` of a deviance, and codes: what ``Embedding`` takes, and named inputs
-            of an integer dtype.
+            of an integer dtype. What a loss is told in units of ``y``, the ``delta`` of
+            ``Huber`` say, is then in deviations.
         seed
             Of initial parameters, order and dropout: the same bits on every backend.
         backend
@@ -405,6 +407,14 @@ class Network:
         found = self._known().targets.probabilities(self._outputs(x, backend))
         return checks.like(x, self._shaped(found))
 
+    def predict_std(self, x: Any, *, backend: Where = None) -> Any:
+        """Standard deviation of each prediction, in the form and the units of ``y``.
+
+        As the network has learned it. Raises ``DataError`` unless its loss is of the kind of
+        ``GaussianNLL``.
+        """
+        return checks.like(x, self._known().targets.deviations(self._outputs(x, backend)))
+
     def score(self, x: Any, y: Any, *, backend: Where = None) -> float:
         """Accuracy for labels, R2 for numbers, by scikit-learn's definitions."""
         predictions = self._predict(x, backend)
@@ -437,6 +447,10 @@ class Network:
         if self._fitted is None:
             raise NotFittedError("this network has no parameters yet; call fit first.")
         return self._fitted
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For ``pickle``: a plan holds functions, and is made again when it is needed."""
+        return {**vars(self), "_plans": {}}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         """A network of its own, with the parameters as they stand now; for "the best so far"."""

@@ -116,7 +116,8 @@ def describe(value: Any) -> Any:
         return _describe_function(value)
     raise NetworkError(
         f"a file cannot hold {value!r:.60} ({type(value).__name__}); it holds dataclasses, "
-        f"numbers, text, arrays, tuples and mappings of these, and names of functions."
+        f"numbers, text, arrays, tuples and mappings of these, and names of functions. A class "
+        f"of your own is one with @dataclass(frozen=True)."
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from portable_nn.backend import Backend, Step
+from portable_nn.backend import Backend, Step, get_backend
 from portable_nn.errors import NetworkError
 from portable_nn.plan import Initial, Plan
 from portable_nn.random import Draws
@@ -56,6 +56,19 @@ class Session:
     def __init__(self, backend: Backend, state: MutableMapping[str, Any]) -> None:
         self.backend, self.state = backend, state
         self.step = lru_cache(maxsize=8)(self._start)
+
+    def __getstate__(self) -> dict[str, HostArray]:
+        """The values on the host: a pickle holds no device and no library."""
+        return {name: self.backend.to_host(array) for name, array in self.state.items()}
+
+    def __setstate__(self, values: dict[str, HostArray]) -> None:
+        """Open them where ``get_backend`` says, as ``load`` does."""
+        backend = get_backend()
+        state = {
+            name: backend.asarray(value, value.dtype.name if value.dtype.kind == "f" else "index")
+            for name, value in values.items()
+        }
+        self.__init__(backend, state)  # type: ignore[misc]
 
     def copy(self) -> Session:
         """The same values in memory of their own."""

@@ -58,6 +58,9 @@ class Targets(Protocol):
     def probabilities(self, outputs: HostArray) -> HostArray:
         """A column a class, in the order of ``classes``."""
 
+    def deviations(self, outputs: HostArray) -> HostArray:
+        """Of predictions, if the loss learns them: standard deviations in the units of ``y``."""
+
     def labels(self) -> HostArray:
         """The classes, in the order of the columns of ``probabilities``."""
 
@@ -127,6 +130,10 @@ def _cut(label: Any) -> str:
     return f"{label.item()!r:.60}"
 
 
+def _no_numbers() -> DataError:
+    return DataError("this network predicts classes, which have no deviation; see predict_proba.")
+
+
 def _accuracy(y: HostArray, predictions: HostArray) -> float:
     if not _same_kind(y, predictions):
         raise DataError(f"the network predicts {predictions.dtype}; got labels {y.dtype}.")
@@ -191,6 +198,11 @@ class Numbers:
 
     def probabilities(self, outputs: HostArray) -> HostArray:
         raise DataError("this network predicts numbers, which have no class probabilities.")
+
+    def deviations(self, outputs: HostArray) -> HostArray:
+        raise DataError(
+            "this network predicts numbers without error bars; GaussianNLL learns both."
+        )
 
     def labels(self) -> HostArray:
         raise DataError("this network predicts numbers, which have no classes.")
@@ -267,6 +279,12 @@ class MeansAndVariances(Numbers):
     def decode(self, outputs: HostArray) -> HostArray:
         return super().decode(outputs[:, : self.width(self.outputs)])
 
+    def deviations(self, outputs: HostArray) -> HostArray:
+        found: HostArray = np.exp(0.5 * outputs[:, self.width(self.outputs) :])
+        if self.scaling is not None:
+            found = found * self.scaling.deviation
+        return found[:, 0] if self.flat else found
+
 
 @dataclass(frozen=True, eq=False)
 class Labels:
@@ -319,6 +337,9 @@ class Labels:
 
     def probabilities(self, outputs: HostArray) -> HostArray:
         return outputs
+
+    def deviations(self, outputs: HostArray) -> HostArray:
+        raise _no_numbers()
 
     def labels(self) -> HostArray:
         return self.classes.copy()
@@ -380,6 +401,9 @@ class Binary:
 
     def probabilities(self, outputs: HostArray) -> HostArray:
         return np.concatenate([1.0 - outputs, outputs], axis=1) if self.flat else outputs
+
+    def deviations(self, outputs: HostArray) -> HostArray:
+        raise _no_numbers()
 
     def labels(self) -> HostArray:
         return self.classes.copy()

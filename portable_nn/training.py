@@ -19,7 +19,7 @@ from portable_nn.arrays import cast, numbers, read
 from portable_nn.backend import Step
 from portable_nn.drivers import Drive, Driver
 from portable_nn.errors import DataError, NetworkError, NotFittedError
-from portable_nn.kernels import Kernel
+from portable_nn.kernels import Call
 from portable_nn.optimizers import Optimizer
 from portable_nn.plan import Buffer, Draw, Plan, Schedule
 from portable_nn.random import DRAWS, Draws
@@ -310,7 +310,7 @@ class Training:
         if batch.data is not self._open[2]:
             raise DataError("this batch is of other data than batches(x, y) saw last.")
         self._check_owner()
-        if batch.n < self._neediest.least_rows:  # one that was cut by hand
+        if batch.n < self._neediest.kernel.least_rows:  # one that was cut by hand
             _check_batches(self._neediest, batch.n, None, None)
         fed = {"rows": batch.rows, "scale": batch.scale}
         for buffer, draw in self._draws:
@@ -355,23 +355,23 @@ def _same_objects(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
     return len(before) == len(now) and all(same)
 
 
-def neediest(plan: Plan) -> Kernel:
-    """The kernel of a plan that needs the most rows."""
-    return max([call.kernel for call in plan.calls], key=lambda kernel: kernel.least_rows)
+def neediest(plan: Plan) -> Call:
+    """The call of a plan that needs the most rows."""
+    return max(plan.calls, key=lambda call: call.kernel.least_rows)
 
 
-def _check_batches(kernel: Kernel, total: int, size: int | None, part: int | None) -> None:
+def _check_batches(call: Call, total: int, size: int | None, part: int | None) -> None:
     """Check that no batch of an epoch, nor a part of one, has fewer rows than a kernel needs."""
 
     def shortest(size: int) -> int:
         batches = size, total % size or size
         return min(rows % (part or rows) or min(part or rows, rows) for rows in batches)
 
-    least, size = kernel.least_rows, min(size or total, total)
+    least, size = call.kernel.least_rows, min(size or total, total)
     if shortest(size) < least:
         better = (f"batch_size={k}" for k in range(size, total + 1) if shortest(k) >= least)
         cut, take = f", cut to {part}," if part else "", next(better, "more rows at a time")
         raise DataError(
-            f"{kernel.name} needs {least} rows or more in every batch; {total} rows in batches of "
-            f"{size}{cut} leave one of {shortest(size)}. Take {take}."
+            f"{call.outputs[0]} ({call.kernel.name}) needs {least} rows or more in every batch; "
+            f"{total} rows in batches of {size}{cut} leave one of {shortest(size)}. Take {take}."
         )

@@ -314,8 +314,10 @@ class ParameterGroups:
             left = {p: grad for p, grad in gradients.items() if p not in found}
             members = {p: grad for p, grad in left.items() if named(pattern, p)}
             if not members and k <= len(self.groups):
+                taken = any(named(pattern, parameter) for parameter in gradients)
+                why = "is left none by the groups before it" if taken else "has no parameter"
                 raise NetworkError(
-                    f"the group {pattern!r:.60} has no parameter; there are {', '.join(gradients)}."
+                    f"the group {pattern!r:.60} {why}; there are {', '.join(gradients)}."
                 )
             found |= transformed(optimizer, builder, members, own) if members else {}
         return {parameter: found[parameter] for parameter in gradients}

@@ -9,7 +9,16 @@ import fresh
 import numpy as np
 import pytest
 
-from portable_nn import Adam, CrossEntropy, DataError, NetworkError, PortableNNError, ShapeError
+import portable_nn as pnn
+from portable_nn import (
+    Adam,
+    CrossEntropy,
+    DataError,
+    NetworkError,
+    PortableNNError,
+    ShapeError,
+    losses,
+)
 from portable_nn.arrays import brief
 from portable_nn.checks import count, flag, like, named, seed, table, targets, weights
 from portable_nn.losses import LOSSES
@@ -317,3 +326,21 @@ def test_what_is_shown_is_short():
     assert brief(np.zeros((9, 9))) == brief(np.zeros((9, 9)))[:60]
     assert "\n" not in brief(np.zeros((9, 9)))
     assert brief("ant") == "'ant'"
+
+
+@pytest.mark.parametrize(
+    ("make", "hint"),
+    [
+        (lambda: pnn.mlp([3], outputs=1, activation="swish"), "Did you mean 'silu'"),
+        (lambda: losses.as_loss("MSE"), "Did you mean 'mean_squared_error'"),
+        (lambda: losses.as_loss(pnn.Huber), r"Did you mean Huber\(\)"),
+        (lambda: pnn.Dense(3, weight="he_normal"), "Did you mean pnn.he_normal, without quotes"),
+        (lambda: pnn.Scaled(pnn.he_normal, "selu"), "pnn.gain"),
+        (lambda: pnn.LayerNorm(32), "as epsilon; got 32. The number of features comes from"),
+        (lambda: pnn.RMSNorm(32), "as epsilon; got 32. The number of features comes from"),
+        (lambda: pnn.BatchNorm(32), "as momentum; got 32. The number of features comes from"),
+    ],
+)
+def test_what_other_libraries_take_is_recognised(make, hint):
+    with pytest.raises(pnn.NetworkError, match=hint):
+        make()

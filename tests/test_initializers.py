@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+import portable_nn as pnn
 from portable_nn import CrossEntropy, Dense, Network, NetworkError, gain
 from portable_nn.initializers import (
     Constant,
@@ -116,8 +117,11 @@ def test_a_network_starts_from_them(backend):
         (lambda: Uniform(None, 1.0), "two numbers, low below high; got None and 1"),
         (lambda: TruncatedNormal(-1.0), "TruncatedNormal takes a number above 0 as scale; got -1"),
         (lambda: Orthogonal(0), "Orthogonal takes a number above 0 as gain; got 0"),
-        (lambda: Constant(math.inf), "Constant takes a finite number as value; got inf"),
-        (lambda: Constant("0"), "Constant takes a finite number as value; got '0'"),
+        (
+            lambda: Constant(math.inf),
+            "Constant takes a finite number, or an array of them; got inf",
+        ),
+        (lambda: Constant("0"), "Constant takes a finite number, or an array .*; got '0'"),
         (lambda: Scaled(he_normal, math.nan), "Scaled takes a number above 0 as gain; got nan"),
         (lambda: Scaled(0.1, 2.0), r"an initializer such as .* or Normal\(0\.1\); got 0\.1"),
         (lambda: Scaled(Normal, 2.0), "an initializer such as .* got <class .*Normal'>"),
@@ -309,3 +313,28 @@ def test_a_constant_is_everywhere():
         np.testing.assert_array_equal(found, [[value] * 2] * 3)
         assert found.dtype == np.float64
     assert draw(Constant(1.0), ()).shape == ()
+
+
+def test_constant_takes_the_parameters_of_another_network():
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(20, 3)), random.normal(size=20)
+    first = pnn.Network([pnn.Dense(4), pnn.Dense(1)]).fit(x, y, loss="huber", progress=False)
+    weight, bias = (pnn.Constant(first.parameters[f"dense1.{n}"]) for n in ("weight", "bias"))
+    layers = [pnn.Dense(4, weight=weight, bias=bias), pnn.Dense(2)]
+    labels = random.integers(0, 2, 20)
+    second = pnn.Network(layers).fit(
+        x, labels, loss="cross_entropy", frozen="dense1", progress=False
+    )
+    for name in ("dense1.weight", "dense1.bias"):
+        np.testing.assert_array_equal(second.parameters[name], first.parameters[name])
+
+
+@pytest.mark.parametrize("value", ["a", None, [1.0, np.inf], [True], {}, np.array(["a"])])
+def test_constant_takes_numbers_only(value):
+    with pytest.raises(pnn.NetworkError, match="Constant takes a finite number, or an array"):
+        pnn.Constant(value)
+
+
+def test_constant_of_another_shape_is_refused():
+    with pytest.raises(pnn.NetworkError, match=r"the shape \(2, 3\); \(3, 2\) is needed"):
+        pnn.Constant(np.ones((2, 3)))(None, (3, 2))

@@ -8,6 +8,7 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn import DataError, Dense, Network, NetworkError, ShapeError, kernels, losses
+from portable_nn.initializers import zeros
 from portable_nn.kernels import pointwise_loss
 from portable_nn.losses import LOSSES, Loss, as_loss
 from portable_nn.parity import check_kernel, check_loss
@@ -618,3 +619,32 @@ def test_rows_of_a_class_that_weighs_nothing_are_no_validation():
 def test_names_stand_for_losses_with_their_defaults():
     for name, kind in LOSSES.items():
         assert type(as_loss(name)) is kind
+
+
+# -- error bars ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("shape", [(400,), (400, 2)])
+def test_error_bars_are_in_the_units_of_y(standardize, shape):
+    random = np.random.default_rng(4)
+    x, noise = random.normal(size=(400, 2)), random.normal(size=shape)
+    y = 100.0 + 3.0 * noise
+    outputs = 2 * noise.reshape(400, -1).shape[1]
+    flat = {"weight": zeros, "bias": zeros}
+    network = pnn.Network([pnn.Dense(outputs, **flat)], dtype="float64")
+    options = {"loss": "gaussian_nll", "standardize": standardize, "progress": False}
+    network.fit(x, y, optimizer=pnn.SGD(1e-15), epochs=1, **options)
+    # Outputs are still 0: mean 0 and variance 1, of what the loss sees.
+    wanted = y.std(axis=0) if standardize else np.ones(shape[1:])
+    assert network.predict_std(x).shape == shape
+    np.testing.assert_allclose(network.predict_std(x), np.broadcast_to(wanted, shape), rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["huber", "binary_cross_entropy"])
+def test_other_losses_have_no_error_bars(loss):
+    x = np.arange(8.0)[:, np.newaxis]
+    y = (x[:, 0] > 3).astype(int)
+    network = pnn.Network([pnn.Dense(1)]).fit(x, y, loss=loss, epochs=1, progress=False)
+    with pytest.raises(pnn.DataError, match=r"numbers without error bars|which have no deviation"):
+        network.predict_std(x)

@@ -251,12 +251,12 @@ def test_a_batch_of_one_row_is_an_error_before_the_first_step(rows, batch_size, 
     before = network.predict(X)
     given = X[:rows], Y[:rows]
     options = {"loss": "mean_squared_error", "batch_size": batch_size, "progress": False}
-    said = f"^standardize_batch needs 2 rows or more in every batch; {said}$"
+    said = rf"^batchnorm1 \(standardize_batch\) needs 2 rows or more in every batch; {said}$"
     with pytest.raises(DataError, match=said.replace(".", r"\.")):
         network.fit(*given, **options)
     np.testing.assert_array_equal(network.predict(X), before)
     _, training = began(around(pnn.BatchNorm()), batch_size=batch_size)
-    with pytest.raises(DataError, match="standardize_batch needs 2 rows"):
+    with pytest.raises(DataError, match=r"standardize_batch\) needs 2 rows"):
         next(training.batches(*given, epoch=0))
 
 
@@ -279,7 +279,7 @@ def test_a_batch_of_one_row_cut_by_hand_is_an_error():
     _, training = began(around(pnn.BatchNorm()))
     (batch,) = training.batches(X, Y, epoch=0)
     training.gradient(replace(batch, rows=batch.rows[:2]))
-    with pytest.raises(DataError, match="standardize_batch needs 2 rows"):
+    with pytest.raises(DataError, match=r"standardize_batch\) needs 2 rows"):
         training.gradient(replace(batch, rows=batch.rows[:1]))
 
 
@@ -409,9 +409,12 @@ def test_a_selu_network_stays_normal_and_trains():
     [
         (lambda: pnn.BatchNorm(0.0), "BatchNorm takes a number between 0 and 1.0 as momentum"),
         (lambda: pnn.BatchNorm(1.0), "BatchNorm takes a number between 0 and 1.0 as momentum"),
-        (lambda: pnn.BatchNorm(epsilon=0.0), "BatchNorm takes a number above 0 as epsilon"),
-        (lambda: pnn.LayerNorm("1"), "LayerNorm takes a number above 0 as epsilon"),
-        (lambda: pnn.RMSNorm(-1.0), "RMSNorm takes a number above 0 as epsilon"),
+        (
+            lambda: pnn.BatchNorm(epsilon=0.0),
+            "between 0 and 1.0 as epsilon",
+        ),
+        (lambda: pnn.LayerNorm("1"), "LayerNorm takes a number between 0 and 1.0 as epsilon"),
+        (lambda: pnn.RMSNorm(-1.0), "RMSNorm takes a number between 0 and 1.0 as epsilon"),
         (lambda: pnn.AlphaDropout(1.0), "AlphaDropout takes a rate from 0 up to, not with, 1"),
         (lambda: pnn.Dropout(-0.1), "Dropout takes a rate from 0 up to, not with, 1"),
         (lambda: pnn.GaussianNoise(-0.1), "GaussianNoise takes a deviation of 0 or more; got -0"),

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 from dataclasses import dataclass
 
 import numpy as np
@@ -295,3 +296,29 @@ def test_a_copy_is_saved_as_it_stands(tmp_path):
     network.fit(X, CODES, loss="cross_entropy", epochs=1, progress=False)
     twin.save(tmp_path / "m")
     assert_same(pnn.load(tmp_path / "m"), twin)
+
+
+# -- pickles ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["numpy", "numpy-reference", "strict-device1", "torch"])
+def test_a_pickle_is_the_network_on_the_default_backend(way):
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(40, 3)), random.integers(0, 3, 40)
+    layers = [pnn.Dense(5), pnn.BatchNorm(), pnn.ReLU(), pnn.Dense(3)]
+    network = pnn.Network(layers).fit(
+        x, y, loss="cross_entropy", epochs=2, backend=ways.open_way(way), progress=False
+    )
+    again = pickle.loads(pickle.dumps(network))
+    assert again.backend is pnn.get_backend()
+    assert again.history == network.history
+    np.testing.assert_array_equal(again.predict(x), network.predict(x))
+    for name, value in network.parameters.items():
+        np.testing.assert_array_equal(again.parameters[name], value)
+    again.fit(x, y, loss="cross_entropy", epochs=1, warm_start=True, progress=False)
+
+
+def test_a_network_that_is_not_fitted_is_pickled_too():
+    again = pickle.loads(pickle.dumps(pnn.Network([pnn.Dense(2)], dtype="float64")))
+    assert again.layers == (pnn.Dense(2),)
+    assert again.dtype == "float64"

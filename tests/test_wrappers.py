@@ -249,6 +249,12 @@ def test_a_group_without_parameters_is_an_error_before_training():
         trained(optimizer)
 
 
+def test_a_group_that_is_left_nothing_says_so():
+    groups = {"dense1": "sgd", "dense1.weight": "adam"}
+    with pytest.raises(NetworkError, match=r"'dense1\.weight' is left none by the groups before"):
+        trained(pnn.ParameterGroups("adam", groups))
+
+
 def test_decoupled_decay_needs_a_learning_rate():
     class Own:
         def hyperparameters(self, step, epoch):

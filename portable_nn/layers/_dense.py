@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from portable_nn import kernels
+from portable_nn import initializers, kernels
 from portable_nn.activations import ACTIVATIONS, Activation
 from portable_nn.checks import named
 from portable_nn.errors import NetworkError
@@ -20,8 +20,14 @@ def check_initializer(given: object, layer: str, name: str) -> None:
     if not callable(given) or isinstance(given, type):
         raise NetworkError(
             f"{layer} takes an initializer as {name}, such as Normal(0.1), or a function "
-            f"(draws, shape) -> array; got {given!r:.60}."
+            f"(draws, shape) -> array; got {given!r:.60}.{_meant(given)}"
         )
+
+
+def _meant(given: object) -> str:
+    """The function of this name, if that is what was given."""
+    known = isinstance(given, str) and callable(getattr(initializers, given, None))
+    return f" Did you mean pnn.{given}, without quotes?" if known else ""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from portable_nn.initializers import ones, zeros
 from portable_nn.plan import PlanBuilder
 from portable_nn.schedules import positive
 
+NO_SIZE = " The number of features comes from what is before it."
+
 
 @dataclass(frozen=True)
 class BatchNorm:
@@ -40,8 +42,8 @@ class BatchNorm:
     centers: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        positive(self, "momentum", below=1.0)
-        positive(self, "epsilon")
+        positive(self, "momentum", below=1.0, hint=NO_SIZE)
+        positive(self, "epsilon", below=1.0, hint=NO_SIZE)
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         shape, epsilon = (builder.features(x),), float(self.epsilon)
@@ -69,7 +71,7 @@ class LayerNorm:
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        positive(self, "epsilon")
+        positive(self, "epsilon", below=1.0, hint=NO_SIZE)
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         normal = builder.call(kernels.standardize_features, x, epsilon=float(self.epsilon))
@@ -88,7 +90,7 @@ class RMSNorm:
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
-        positive(self, "epsilon")
+        positive(self, "epsilon", below=1.0, hint=NO_SIZE)
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         normal = builder.call(kernels.divide_by_rms, x, epsilon=float(self.epsilon))

@@ -163,7 +163,7 @@ def check_layer(
     features, rows = checks.count(features, "features"), checks.count(least_rows, "least_rows")
     loss, plain = HalfSquaredError(), [Dense(features), Dense(3)]
     layers: list[Layer] = [plain[0], layer, plain[1]]
-    rows = max(rows, neediest(Network(layers).plan(loss, features=features)).least_rows)
+    rows = max(rows, neediest(Network(layers).plan(loss, features=features)).kernel.least_rows)
     y = targets(loss, ROWS + rows, 3, seed)
     small = SmallNetwork(layers, loss, SGD(0.01), y, seed, 6, features, rows)
     kernels = [

@@ -41,12 +41,19 @@ def _wanted(below: float, zero: bool) -> str:
     return f"a number from 0 to below {below}" if zero else f"a number between 0 and {below}"
 
 
-def positive(owner: object, name: str, below: float = math.inf, zero: bool = False) -> None:
-    """Check that a field is a number above 0 (or 0, with ``zero``), and below ``below``."""
+def positive(
+    owner: object, name: str, below: float = math.inf, zero: bool = False, hint: str = ""
+) -> None:
+    """Check that a field is a number above 0 (or 0, with ``zero``), and below ``below``.
+
+    ``hint`` ends the error.
+    """
     value = getattr(owner, name)
     if not _within(value, below, zero):
         wanted = _wanted(below, zero)
-        raise NetworkError(f"{type(owner).__name__} takes {wanted} as {name}; got {value!r:.60}.")
+        raise NetworkError(
+            f"{type(owner).__name__} takes {wanted} as {name}; got {value!r:.60}.{hint}"
+        )
 
 
 def check_value(owner: object, name: str, below: float = math.inf, zero: bool = False) -> None:
