@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from portable_nn.errors import NetworkError
-from portable_nn.schedules import real
+from portable_nn.schedules import whole
 from portable_nn.typing import Array
 
 
@@ -73,7 +73,7 @@ class LBFGS:
     def __post_init__(self) -> None:
         for name in ("memory", "evaluations"):
             value = getattr(self, name)
-            if not isinstance(value, int) or not 1 <= real(value) < math.inf:
+            if not whole(value):
                 raise NetworkError(
                     f"LBFGS takes a whole number, 1 or more, as {name}; got {value!r:.60}."
                 )

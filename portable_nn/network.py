@@ -22,10 +22,10 @@ from portable_nn.losses import Loss, as_loss
 from portable_nn.optimizers import Adam, Optimizer, as_optimizer, check_hyperparameters
 from portable_nn.plan import Kind, Plan
 from portable_nn.progress import Progress
-from portable_nn.record import describe, of_library
+from portable_nn.record import describe, made_of_library
 from portable_nn.session import Session
 from portable_nn.tables import Columns
-from portable_nn.training import Batch, History, Opened, Training
+from portable_nn.training import Batch, History, Training
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -236,7 +236,8 @@ class Network:
                 check = self._known().validation(validation, evaluated)
             count = len(rows.weight)
             steps = -(-count // int(batch_size or count))
-            check_hyperparameters(as_optimizer(optimizer), self.dtype, epochs, steps)
+            entries = ["loss", *(check.names() if check else ()), "seconds"]
+            check_hyperparameters(as_optimizer(optimizer), self.dtype, epochs, steps, entries)
             show = Progress(epochs, steps, show=progress)
         except BaseException:
             self._fitted, _, self.columns = before  # a mistake at the door costs nothing
@@ -290,7 +291,7 @@ class Network:
         asked = None if backend is None else get_backend(backend)
         self._plans = {}  # those of earlier fits are not asked for again
 
-        def opener(x: Any, y: Any, sample_weight: Any, session: Session | None) -> Opened:
+        def opener(x: Any, y: Any, sample_weight: Any, session: Session | None) -> Any:
             known = self._fitted if session is not None or warm_start else None
             place = asked or checks.backend_of(x=x, y=y, sample_weight=sample_weight)
             given = read_inputs(x, known.features if known else None)
@@ -311,8 +312,11 @@ class Network:
             fitted = Fitted(chosen, step_by, targets, inputs, features, session, weights)
             rows = fitted.rows(fitted.scale(given, self.dtype), labels, self.dtype, sample_weight)
             session.initialize(plan, seed)
-            self._fitted, self.columns = fitted, self.columns if known else None
-            return plan, session, rows
+
+            def keep() -> None:
+                self._fitted, self.columns = fitted, self.columns if known else None
+
+            return (plan, session, rows), keep
 
         def owner() -> Session | None:
             return self._fitted.session if self._fitted else None
@@ -341,7 +345,7 @@ class Network:
 
         A safetensors file, which ``portable_nn.load`` opens on any backend. ``path`` holds the
         old file or the whole new one, whenever the process ends. The optimizer's state and
-        the history are not saved, nor is an optimizer of a class of your own.
+        the history are not saved, nor is an optimizer that has an object of a class of your own.
 
         Raises
         ------
@@ -351,7 +355,7 @@ class Network:
             If the file cannot be written.
         """
         fitted = self._known()
-        optimizer = fitted.optimizer if of_library(fitted.optimizer) else None
+        optimizer = fitted.optimizer if made_of_library(fitted.optimizer) else None
         record = {
             "layers": self.layers, "dtype": self.dtype, "loss": fitted.loss,
             "optimizer": optimizer, "targets": fitted.targets, "inputs": fitted.inputs,

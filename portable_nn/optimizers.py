@@ -25,6 +25,7 @@ from portable_nn.schedules import (
     check_values,
     choice,
     flag,
+    following,
     hyperparameter,
     real,
     values_at,
@@ -414,12 +415,17 @@ LIMITS = {"float32": (1e-37, 3e38), "float64": (1e-307, 1e308)}
 
 
 def check_hyperparameters(
-    optimizer: Optimizer | Driver, dtype: str, epochs: int, batches: int
+    optimizer: Optimizer | Driver,
+    dtype: str,
+    epochs: int,
+    batches: int,
+    history: Sequence[str] = (),
 ) -> None:
     """Ask an optimizer for the numbers to come, before the first step, where they cost nothing.
 
     At the batches of the first epoch and at the beginning of the others, a thousand of each at
-    most: whatever is scheduled has to give a value there.
+    most: whatever is scheduled has to give a value there. And after an epoch that leaves these
+    entries in the history.
     """
     if isinstance(optimizer, Driver):
         return
@@ -433,3 +439,6 @@ def check_hyperparameters(
     within = range(0, batches, -(-batches // 1000))
     for position in [*(k / batches for k in within), *range(1, min(epochs, 1000))]:
         optimizer.hyperparameters(1, float(position))
+    bound = following(optimizer, dict.fromkeys(history, (1.0,)))
+    if bound is not optimizer:
+        bound.hyperparameters(1, 1.0)

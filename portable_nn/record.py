@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from inspect import isfunction, signature
+from numbers import Real
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,18 @@ class NotInFile:
 def of_library(value: Any) -> bool:
     """Whether it is an object of a class of this library, which every reader of files has."""
     return CLASSES.get(type(value).__name__) is type(value)
+
+
+def made_of_library(value: Any) -> bool:
+    """Whether it, and all it has in it, are of classes of this library; functions may be own."""
+    if is_dataclass(value):
+        parts = [getattr(value, field.name) for field in fields(value)]
+        return of_library(value) and all(map(made_of_library, parts))
+    if isinstance(value, Mapping):
+        return all(map(made_of_library, value.values()))
+    if isinstance(value, tuple | list):
+        return all(map(made_of_library, value))
+    return value is None or callable(value) or isinstance(value, str | Real)
 
 
 # -- to JSON -------------------------------------------------------------------------------

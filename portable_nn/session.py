@@ -176,8 +176,12 @@ class Validation:
     y: HostArray
     targets: Targets
 
+    def names(self) -> tuple[str, str]:
+        """The entries of ``history`` that it measures."""
+        return "validation_loss", f"validation_{self.targets.metric}"
+
     def measure(self, session: Session) -> dict[str, float]:
         """Loss and score, named for ``history``."""
         loss, outputs = session.evaluate(self.plan, self.rows)
         score = self.targets.score(self.y, self.targets.decode(outputs))
-        return {"validation_loss": loss, f"validation_{self.targets.metric}": score}
+        return dict(zip(self.names(), (loss, score), strict=True))

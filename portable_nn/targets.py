@@ -375,8 +375,11 @@ class Binary:
     def learn(cls, y: HostArray, outputs: int, standardize: bool = False) -> Binary:
         cls._check(y, outputs, "y")
         classes = np.unique(y) if y.ndim == 2 else _several(np.unique(y))
-        if y.ndim == 2 or (y.dtype.kind in "biuf" and np.isin(classes, (0, 1)).all()):
-            classes = np.array([0, 1], dtype=y.dtype if y.dtype.kind in "biuf" else None)
+        numeric = y.dtype.kind in "biuf"
+        if y.ndim == 2 and numeric and np.isin(classes, (-1, 1)).all() and classes[0] == -1:
+            classes = np.array([-1, 1], dtype=y.dtype)
+        elif y.ndim == 2 or (numeric and np.isin(classes, (0, 1)).all()):
+            classes = np.array([0, 1], dtype=y.dtype if numeric else None)
         if len(classes) != 2:
             raise DataError(
                 f"this loss takes two classes; y has {len(classes)}. For more there "

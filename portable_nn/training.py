@@ -58,8 +58,11 @@ class Batch:
 
 History = dict[str, list[float]]
 Opened = tuple[Plan, Session, Rows]
-Opener = Callable[[Any, Any, Any, Session | None], Opened]
-"""``(x, y, sample_weight, session so far) -> plan, session, checked rows``, by the network."""
+Opener = Callable[[Any, Any, Any, Session | None], tuple[Opened, Callable[[], None]]]
+"""``(x, y, sample_weight, session so far) -> (plan, session, checked rows), keep``.
+
+By the network, which is as it was until ``keep()`` is called.
+"""
 
 
 class Training:
@@ -130,10 +133,10 @@ class Training:
         given = (*_parts(x), y, sample_weight)
         if not _same_objects(self._given, given):
             session = self._opened[1] if self._opened is not None else None
-            plan, session, rows = self._opener(x, y, sample_weight, session)
+            (plan, session, rows), keep = self._opener(x, y, sample_weight, session)
             self._neediest = neediest(plan)
-            sizes = self._batch_size, self._micro_batch_size
-            _check_batches(self._neediest, len(rows.weight), *sizes)
+            self._check_sizes(len(rows.weight))
+            keep()
             session.bind(plan, rows)
             self._opened, self._given = (plan, session, rows.on_device()), given
             fed = self.plan.of_kind("fed")
@@ -141,6 +144,15 @@ class Training:
             self._scheduled = [b.name for b in fed if isinstance(b.source, Schedule)]
             self._lasting = {b.name for b in plan.of_kind("parameter", "state")} | plan.kept
         return self._open[2]
+
+    def _check_sizes(self, rows: int) -> None:
+        size = min(self._batch_size or rows, rows)
+        if self._drive is not None and size < rows:
+            raise NetworkError(
+                f"{type(self._optimizer).__name__} takes all rows at every update: say "
+                f"batch_size=None, and micro_batch_size={size} if memory is short."
+            )
+        _check_batches(self._neediest, rows, size, self._micro_batch_size)
 
     def _check_owner(self) -> None:
         if self._opened is not None and self._owner() is not self._opened[1]:
@@ -165,11 +177,6 @@ class Training:
         draws = Draws(self._seed, "shuffle", step=epoch)
         order = draws.permutation(total) if shuffle else np.arange(total)
         starts = np.arange(0, total, size)
-        if self._drive is not None and len(starts) > 1:
-            raise NetworkError(
-                f"{type(self._optimizer).__name__} takes all rows at every update: say "
-                f"batch_size=None, and micro_batch_size={size} if memory is short."
-            )
         weights = np.add.reduceat(rows.weight[order], starts)
         scales = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
         begins = self._ahead = [epoch + k / len(starts) for k in range(len(starts))]

@@ -61,9 +61,6 @@ class Wrapper:
     def __post_init__(self) -> None:
         object.__setattr__(self, "optimizer", in_step_form(self.optimizer, self))
         check_values(self)
-        twice = set(self.own(1, 0.0)) & set(self.optimizer.hyperparameters(1, 0.0))
-        if twice:
-            raise NetworkError(f"{type(self).__name__} is around itself; {min(twice)} comes twice.")
 
     def own(self, step: int, epoch: float) -> Mapping[str, float]:
         """The hyper-parameters that come before those of ``optimizer``."""
@@ -84,7 +81,11 @@ class Wrapper:
         """Write what happens to a parameter after its update."""
 
     def hyperparameters(self, step: int, epoch: float) -> Mapping[str, float]:
-        return {**self.own(step, epoch), **self.optimizer.hyperparameters(step, epoch)}
+        own, inner = self.own(step, epoch), self.optimizer.hyperparameters(step, epoch)
+        twice = own.keys() & inner.keys()
+        if twice:
+            raise NetworkError(f"{type(self).__name__} is around itself; {min(twice)} comes twice.")
+        return {**own, **inner}
 
     def transform(
         self, builder: PlanBuilder, gradients: Mapping[str, str], hyper: Sequence[str]
@@ -202,6 +203,13 @@ class MaxNorm(Wrapper):
             builder.assign([parameter], kernels.max_norm, builder.carried(parameter), *own)
 
 
+def _average(builder: PlanBuilder, parameter: str) -> str:
+    """State for an average that is to stand for a parameter at the end."""
+    name = f"average.{parameter}"
+    builder.replace_at_end(parameter, name)
+    return builder.state(name, builder.shape(parameter), zeros)
+
+
 @dataclass(frozen=True)
 class ExponentialMovingAverage(Wrapper):
     """After the training, the mean of the parameters of all updates, the last counting most.
@@ -222,9 +230,8 @@ class ExponentialMovingAverage(Wrapper):
         return {"average_rest": 1.0 - rate, "average_rate": rate}
 
     def after(self, builder: PlanBuilder, parameter: str, own: Sequence[str]) -> None:
-        mean = builder.state(f"average.{parameter}", builder.shape(parameter), zeros)
+        mean = _average(builder, parameter)
         builder.assign([mean], kernels.average, mean, builder.carried(parameter), *own)
-        builder.replace_at_end(parameter, mean)
 
 
 @dataclass(frozen=True)
@@ -233,31 +240,24 @@ class StochasticWeightAveraging(Wrapper):
 
     Each validation measures the means. Source: Izmailov et al. 2018, algorithm 1, with every update
     as a point (there the last of each epoch or cycle, as in PyTorch's ``AveragedModel`` when it is
-    updated once an epoch). The running statistics of ``BatchNorm`` are those of the training.
+    updated once an epoch). The running statistics of ``BatchNorm`` are those of the training. Where
+    the training ends before ``start``, its last parameters stay.
     """
 
     start: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.start != 0.0:
-            positive(self, "start")
+        positive(self, "start", zero=True)
         super().__post_init__()
 
     def own(self, step: int, epoch: float) -> Mapping[str, float]:
         return {"averaging": float(epoch >= self.start)}
 
-    def gradients(
-        self, builder: PlanBuilder, gradients: Mapping[str, str], own: Sequence[str]
-    ) -> Mapping[str, str]:
-        count = builder.state("averaged", (), zeros)
-        builder.assign([count], kernels.add, count, *own)
-        return gradients
-
     def after(self, builder: PlanBuilder, parameter: str, own: Sequence[str]) -> None:
-        mean = builder.state(f"average.{parameter}", builder.shape(parameter), zeros)
-        new = builder.carried(parameter)
-        builder.assign([mean], kernels.average_equally, mean, new, "averaged")
-        builder.replace_at_end(parameter, mean)
+        mean, new = _average(builder, parameter), builder.carried(parameter)
+        count = builder.state(f"averaged.{parameter}", (), zeros)
+        builder.assign([mean], kernels.average_equally, mean, new, count)
+        builder.assign([count], kernels.add, count, *own)
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,8 @@ class ParameterGroups:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "optimizer", in_step_form(self.optimizer, self))
-        if not isinstance(self.groups, Mapping) or not self.groups:
+        texts = isinstance(self.groups, Mapping) and all(isinstance(g, str) for g in self.groups)
+        if not texts or not self.groups:
             raise NetworkError(
                 f"ParameterGroups takes the optimizer of the rest, then groups such as "
                 f"{{'dense1': SGD(0.1)}}; got {self.groups!r:.60}."
@@ -314,10 +315,9 @@ class ParameterGroups:
             left = {p: grad for p, grad in gradients.items() if p not in found}
             members = {p: grad for p, grad in left.items() if named(pattern, p)}
             if not members and k <= len(self.groups):
-                taken = any(named(pattern, parameter) for parameter in gradients)
-                why = "is left none by the groups before it" if taken else "has no parameter"
                 raise NetworkError(
-                    f"the group {pattern!r:.60} {why}; there are {', '.join(gradients)}."
+                    f"the group {pattern!r:.60} names no parameter that those before it leave: "
+                    f"{', '.join(left) or 'none'}, of {', '.join(gradients)}."
                 )
             found |= transformed(optimizer, builder, members, own) if members else {}
         return {parameter: found[parameter] for parameter in gradients}

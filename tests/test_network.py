@@ -944,3 +944,32 @@ def test_the_errors_are_of_one_family():
     kinds = [ShapeError, DataError, NetworkError, NotFittedError, pnn.BackendError]
     assert all(issubclass(kind, pnn.PortableNNError) for kind in [*kinds, pnn.NonFiniteError])
     assert all(issubclass(kind, ValueError) for kind in kinds[:3])
+
+
+# -- a mistake that is found late costs nothing ----------------------------------------------
+
+
+@pytest.mark.parametrize("open_loop", [False, True])
+@pytest.mark.parametrize(
+    ("layers", "options", "said"),
+    [
+        ([pnn.Dense(1)], {"optimizer": "lbfgs", "batch_size": 4}, "takes all rows"),
+        ([pnn.Dense(2), pnn.BatchNorm(), pnn.Dense(1)], {"batch_size": 1}, "needs 2 rows"),
+        (
+            [pnn.Dense(1)],
+            {"optimizer": pnn.SGD(pnn.ReduceOnPlateau(0.1, metric="lost")), "batch_size": 4},
+            "looks at lost; the history has loss, seconds",
+        ),
+    ],
+)
+def test_a_trained_network_is_as_it_was(layers, options, said, open_loop):
+    x, y = np.arange(24.0).reshape(8, 3), np.arange(8.0)
+    network = pnn.Network(layers).fit(x, y, loss="huber", epochs=2, progress=False)
+    before, history = network.predict(x), network.history
+    with pytest.raises(pnn.PortableNNError, match=said):
+        if open_loop and "lost" not in said:
+            list(network.start(loss="huber", **options).batches(x, y, 0))
+        else:
+            network.fit(x, y, loss="huber", epochs=2, progress=False, **options)
+    np.testing.assert_array_equal(network.predict(x), before)
+    assert network.history == history

@@ -322,3 +322,41 @@ def test_a_network_that_is_not_fitted_is_pickled_too():
     again = pickle.loads(pickle.dumps(pnn.Network([pnn.Dense(2)], dtype="float64")))
     assert again.layers == (pnn.Dense(2),)
     assert again.dtype == "float64"
+
+
+# -- optimizers around what is the user's own ------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mine:
+    """An optimizer of the user's own."""
+
+    rate: float = 0.1
+
+    def hyperparameters(self, step, epoch):
+        return {"learning_rate": self.rate}
+
+    def update(self, builder, parameter, grad, hyper):
+        builder.assign([parameter], pnn.kernels.sgd, parameter, grad, *hyper)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "kept"),
+    [
+        (pnn.ClippedNorm(pnn.SGD(lambda epoch: 0.1)), True),
+        (pnn.ParameterGroups("sgd", {"dense1": pnn.MaxNorm(pnn.SGD(lambda epoch: 0.1))}), True),
+        (Mine(), False),
+        (pnn.ClippedNorm(Mine()), False),
+        (pnn.ParameterGroups("sgd", {"dense1": Mine()}), False),
+    ],
+)
+def test_an_optimizer_with_something_of_ones_own_does_not_keep_a_file_closed(
+    optimizer, kept, tmp_path
+):
+    x, y = np.eye(4), np.arange(4.0)
+    network = pnn.Network([pnn.Dense(2), pnn.Dense(1)])
+    network.fit(x, y, loss="huber", optimizer=optimizer, epochs=1, progress=False)
+    network.save(tmp_path / "net.safetensors")
+    again = pnn.load(tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(again.predict(x), network.predict(x))
+    assert (again._fitted.optimizer is not None) == kept

@@ -6,7 +6,7 @@ Every hyper-parameter is a 0-d input, as in ``update.py``. None of these is diff
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from portable_nn.kernels._kernel import accurate, elementwise, kernel
 from portable_nn.typing import Array, Namespace
@@ -38,17 +38,32 @@ def scaled(xp: Namespace, x: Array, factor: Array) -> Array:
     return x * factor
 
 
-def _global_norm(xp: Namespace, grads: Sequence[Array]) -> Array:
-    """Norm of all gradients as one vector, by the largest, so that no square overflows."""
-    largest = xp.max(xp.stack([xp.max(xp.abs(grad)) for grad in grads]))
+def _norm(xp: Namespace, squared: Callable[[Array], Array], largest: Array) -> Array:
+    """Root of a sum of squares of numbers over their largest, so that no square overflows."""
     size = xp.where(largest > 0.0, largest, xp.ones_like(largest))
-    squares = [xp.sum((grad / size) * (grad / size)) for grad in grads]
-    return size * xp.sqrt(xp.sum(xp.stack(squares)))
+    return size * xp.sqrt(squared(size))
+
+
+def _global_norm(xp: Namespace, grads: Sequence[Array]) -> Array:
+    """Norm of all gradients as one vector."""
+
+    def squared(size: Array) -> Array:
+        return xp.sum(xp.stack([xp.sum((grad / size) * (grad / size)) for grad in grads]))
+
+    return _norm(xp, squared, xp.max(xp.stack([xp.max(xp.abs(grad)) for grad in grads])))
+
+
+def _shortening(xp: Namespace, norm: Array, limit: Array) -> Array:
+    """``min(1, limit / norm)``, 1 where both are 0; NaN stays NaN."""
+    size = xp.maximum(norm, limit)
+    one = xp.ones_like(size)
+    nothing = xp.equal(size, xp.zeros_like(size))
+    return xp.where(nothing, one, limit * one) / xp.where(nothing, one, size)
 
 
 def _clip_factor(xp: Namespace, *inputs: Array) -> Array:
     *grads, limit = inputs
-    return limit / xp.maximum(_global_norm(xp, grads), limit)
+    return _shortening(xp, _global_norm(xp, grads), limit)
 
 
 @kernel(
@@ -79,11 +94,14 @@ def max_norm(xp: Namespace, weight: Array, limit: Array) -> Array:
 
     A column is what goes into one unit. Source: Srebro and Shraibman 2005; Srivastava et al. 2014.
     """
-    return weight * (limit / xp.maximum(_column_norms(xp, weight), limit))
+    return weight * _shortening(xp, _column_norms(xp, weight), limit)
 
 
 def _column_norms(xp: Namespace, weight: Array) -> Array:
-    return xp.sqrt(xp.sum(weight * weight, axis=-2, keepdims=True))
+    def squared(size: Array) -> Array:
+        return xp.sum((weight / size) * (weight / size), axis=-2, keepdims=True)
+
+    return _norm(xp, squared, xp.max(xp.abs(weight), axis=-2, keepdims=True))
 
 
 @elementwise(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from portable_nn import initializers, kernels
-from portable_nn.activations import ACTIVATIONS, Activation
+from portable_nn.activations import ACTIVATIONS, Activation, Identity
 from portable_nn.checks import named
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import glorot_uniform, zeros
@@ -74,7 +74,7 @@ class Dense:
 
 
 def mlp(
-    hidden: Sequence[int], *, outputs: int, activation: str | Activation = "relu"
+    hidden: Sequence[int], *, outputs: int, activation: str | Activation | Identity = "relu"
 ) -> list[Layer]:
     """The common list: a ``Dense`` and an activation for each hidden size, a last ``Dense``.
 
@@ -83,7 +83,7 @@ def mlp(
     one = getattr(hidden, "shape", None) == () or not isinstance(hidden, Iterable)
     if one or isinstance(hidden, str):
         raise NetworkError(f"hidden sizes come in a list, such as [16]; got {hidden!r:.60}.")
-    if isinstance(activation, str) or not isinstance(activation, Activation):
+    if isinstance(activation, str) or not isinstance(activation, Activation | Identity):
         table: dict[str, type[Layer]] = dict(ACTIVATIONS)
         between = named(activation, table, "activation")
     else:

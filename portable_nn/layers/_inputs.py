@@ -10,6 +10,7 @@ from portable_nn.errors import NetworkError
 from portable_nn.initializers import Normal
 from portable_nn.layers._dense import check_initializer
 from portable_nn.plan import Initializer, PlanBuilder
+from portable_nn.schedules import whole
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Embedding:
     def __post_init__(self) -> None:
         for name, most in {"categories": 2**24, "features": 2**31 - 1}.items():
             size = getattr(self, name)
-            if type(size) is not int or not 1 <= size <= most:
+            if not whole(size) or size > most:
                 raise NetworkError(
                     f"Embedding takes whole numbers (categories, features); {name} are 1 to "
                     f"{most}, got {size!r:.60}."
@@ -104,9 +105,9 @@ class Reshape:
 
     def __post_init__(self) -> None:
         given = self.shape if isinstance(self.shape, tuple | list) else (0,)
-        if not given or not all(type(size) is int and size >= 1 for size in given):
+        if not given or not all(whole(size) for size in given):
             raise NetworkError(f"Reshape takes sizes, such as (28, 28); got {self.shape!r:.60}.")
-        object.__setattr__(self, "shape", tuple(given))
+        object.__setattr__(self, "shape", tuple(int(size) for size in given))
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         if math.prod(self.shape) != builder.features(x):

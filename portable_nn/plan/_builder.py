@@ -244,6 +244,8 @@ class PlanBuilder:
 
     def replace_at_end(self, parameter: str, state: str) -> None:
         """When the training ends, and for each validation, ``state`` stands for ``parameter``."""
+        if parameter in self._replaced:
+            raise NetworkError(f"{parameter} has two averages, one inside the other; take one.")
         self._replaced[parameter] = state
 
     def assign(self, targets: Sequence[str], kernel: Kernel, *inputs: str) -> None:

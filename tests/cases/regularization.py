@@ -47,11 +47,14 @@ CASES = {
         case("short", normal(24, 10), normal(10), given(100.0)),
         case("no gradient", given(np.zeros((7, 5))), given(1.0)),
         case("long", _LONG, normal(10), given(1.0)),
+        case("no limit", given(np.zeros((7, 5))), given(0.0)),
     ],
     kernels.max_norm: [
         case("ordinary", normal(24, 10), given(1.0)),
         case("some", normal(24, 10), given(4.9)),
         case("no weight", given(np.zeros((7, 5))), given(1.0)),
+        case("no limit", given([[0.0, 1.0], [0.0, -2.0]]), given(0.0)),
+        case("long", _LONG, given(1.0)),
         case("one row", normal(1, 10), given(1.0)),
     ],
 }
