@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import ways
+from oracle import faults
 
 import portable_nn as pnn
 import portable_nn_numpy.lowering as lowering
@@ -495,3 +496,22 @@ def test_a_kernel_that_says_nothing_of_its_errors_is_judged_by_its_inputs():
     for output in (out, off):
         assert parity.measure(call, [a], [output], "float32")[0].share <= 1.0
     assert parity.measure(call, [a], [out + F32(0.1)], "float32")[0].share > 1.0
+
+
+# -- numbers nearer to 0 than the smallest normal one ------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_subnormal_numbers_on_the_way_may_be_flushed(factor):
+    """Of ``error^2 * share`` here many are subnormal, and their sum is not."""
+    random = np.random.default_rng(0)
+    z, t = random.normal(size=(2, 600, 5)).astype(np.float32) * np.float32(2.0**-40)
+    weight = np.full((600, 1), 2.0**-36, np.float32)
+    inputs = [z, t, weight, np.float32(1 / 600)]
+    share = weight * np.float32(1 / 600 / 5)
+    terms, least = (z - t) ** 2 * share, np.finfo(np.float32).smallest_normal
+    kept = np.where(np.abs(terms) < least, 0.0, terms).astype(np.float32)
+    assert 0 < np.count_nonzero(kept) < kept.size
+    assert abs(kept.sum() / terms.sum() - 1.0) > 1e-3  # far beyond rounding
+    outputs = [np.float32(kept.sum() * factor), 2.0 * (z - t) * share]
+    assert (faults(kernels.mean_squared_error, inputs, outputs, "float32") == []) == (factor == 1.0)
