@@ -287,7 +287,7 @@ def test_kernels_are_right_with_other_options(kernel, y, options, backend):
 # -- a loss of one's own -------------------------------------------------------------------
 
 
-@pointwise_loss()
+@pointwise_loss
 def cauchy(xp, z, targets, width=1.0):
     error = (z - targets) / width
     return xp.log1p(error * error), 2.0 * error / (1.0 + error * error) / width
@@ -648,3 +648,22 @@ def test_other_losses_have_no_error_bars(loss):
     network = pnn.Network([pnn.Dense(1)]).fit(x, y, loss=loss, epochs=1, progress=False)
     with pytest.raises(pnn.DataError, match=r"numbers without error bars|which have no deviation"):
         network.predict_std(x)
+
+
+@pytest.mark.parametrize(
+    "gives",
+    [
+        lambda xp, z, targets: z - targets,
+        lambda xp, z, targets: (z - targets, z, z),
+        lambda xp, z, targets: (xp.sum(z - targets), z),
+    ],
+)
+def test_a_formula_that_gives_something_else_is_named(gives):
+    gives.__name__ = "mine"
+
+    class Mine(Loss):
+        kernel = pointwise_loss(gives)
+
+    x, y = np.eye(3), np.arange(3.0)
+    with pytest.raises(pnn.PortableNNError, match=r"mine is to give \(value, slope\)"):
+        pnn.Network([pnn.Dense(1)]).fit(x, y, loss=Mine(), progress=False)

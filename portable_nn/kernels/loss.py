@@ -12,8 +12,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
-from typing import Any
+from typing import Any, overload
 
+from portable_nn.errors import NetworkError
 from portable_nn.kernels._codes import one_hot
 from portable_nn.kernels._kernel import Call, Gradient, Kernel, Meaning, kernel
 from portable_nn.kernels.activation import exponentials, logistic, softmax_magnitude
@@ -85,18 +86,39 @@ def _mean_of(formula: Meaning) -> Meaning:
     def meaning(
         xp: Namespace, z: Array, targets: Array, weight: Array, scale: Array, **attributes: Any
     ) -> tuple[Array, Array]:
-        value, slope = formula(xp, z, targets, **attributes)
+        found = formula(xp, z, targets, **attributes)
+        if not isinstance(found, tuple) or len(found) != 2 or len(found[0].shape) < 2:
+            raise NetworkError(
+                f"{formula.__name__} is to give (value, slope), a number for each output: (n, k) "
+                f"both; it gave {found!r:.60}."
+            )
+        value, slope = found
         share = weight * (scale * (1.0 / value.shape[-1]))
         return _total(xp, value * share), slope * share
 
     return meaning
 
 
+@overload
+def pointwise_loss(formula: Meaning) -> Kernel: ...
+
+
+@overload
 def pointwise_loss(
+    *,
     size: Callable[..., Any] | None = None,
     branch: Callable[..., Any] | None = None,
     accurate: bool = False,
-) -> Callable[[Meaning], Kernel]:
+) -> Callable[[Meaning], Kernel]: ...
+
+
+def pointwise_loss(
+    formula: Meaning | None = None,
+    *,
+    size: Callable[..., Any] | None = None,
+    branch: Callable[..., Any] | None = None,
+    accurate: bool = False,
+) -> Kernel | Callable[[Meaning], Kernel]:
     """Make ``f(xp, z, targets, **attributes) -> (value, slope)`` the kernel of a loss.
 
     value (n, k) is what each output contributes, and slope, shaped as ``z``, its derivative:
@@ -126,11 +148,11 @@ def pointwise_loss(
             made, branch=lambda xp, z, targets, *others, **given: branch(xp, z, targets, **given)
         )
 
-    return decorate
+    return decorate if formula is None else decorate(formula)
 
 
 @pointwise_loss(
-    lambda xp, z, targets: (
+    size=lambda xp, z, targets: (
         xp.abs(z - targets) * (xp.abs(z) + xp.abs(targets)) * 2.0,
         (xp.abs(z) + xp.abs(targets)) * 2.0,
     )
@@ -221,7 +243,7 @@ def _deviance_size(
     return value, (high + low) * (1.0 + power * xp.abs(z))
 
 
-@pointwise_loss(_deviance_size)
+@pointwise_loss(size=_deviance_size)
 def tweedie_deviance(
     xp: Namespace, z: Array, targets: Array, power: float = 1.5
 ) -> tuple[Array, Array]:
@@ -253,7 +275,7 @@ def _hinge_size(
 
 
 @pointwise_loss(
-    _hinge_size,
+    size=_hinge_size,
     branch=lambda xp, z, targets, squared=False: xp.sign(1.0 - (2.0 * targets - 1.0) * z),
 )
 def hinge(xp: Namespace, z: Array, targets: Array, squared: bool = False) -> tuple[Array, Array]:
@@ -280,7 +302,7 @@ def _gaussian_size(xp: Namespace, z: Array, targets: Array) -> tuple[Array, Arra
     return xp.abs(log_variance) + square + 1.0, xp.concat([slope, 1.0 + square], axis=-1)
 
 
-@pointwise_loss(_gaussian_size)
+@pointwise_loss(size=_gaussian_size)
 def gaussian_nll(xp: Namespace, z: Array, targets: Array) -> tuple[Array, Array]:
     """``l_i = mean_k 1/2 [s_ik + (t_ik - m_ik)^2 exp(-s_ik) + log 2 pi]``, in nats.
 
@@ -298,7 +320,7 @@ def gaussian_nll(xp: Namespace, z: Array, targets: Array) -> tuple[Array, Array]
 def label_loss(
     size: Callable[..., Any], shares: Callable[..., tuple[Array, int]]
 ) -> Callable[[Meaning], Kernel]:
-    """``@pointwise_loss(size)`` of a formula ``f(xp, z, shares)`` with a ``label_smoothing`` s.
+    """``pointwise_loss`` of a formula ``f(xp, z, shares)`` with a ``label_smoothing`` s.
 
     ``shares(xp, z, targets)`` are the share of each class or column in what is learned, and how
     many there are; to formula and size ``(1 - s) share + s / classes`` is given for it.
@@ -317,7 +339,7 @@ def label_loss(
 
         return meaning
 
-    return lambda formula: pointwise_loss(smoothed(size))(smoothed(formula))
+    return lambda formula: pointwise_loss(size=smoothed(size))(smoothed(formula))
 
 
 def _binary_size(xp: Namespace, z: Array, share: Array) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@ from portable_nn.kernels.loss import pointwise_loss
 from portable_nn.typing import Array, Namespace
 
 
-@pointwise_loss()
+@pointwise_loss
 def pseudo_huber(
     xp: Namespace, z: Array, targets: Array, delta: float = 1.0
 ) -> tuple[Array, Array]:
