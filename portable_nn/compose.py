@@ -62,6 +62,11 @@ def _before_link(layers: Sequence[Layer], loss: Loss) -> Sequence[Layer]:
     while layers and isinstance(layers[-1], Identity):
         layers = layers[:-1]
     last = layers[-1] if layers else None
+    if isinstance(last, loss.refused):
+        raise NetworkError(
+            f"{type(loss).__name__} takes outputs of both signs; this network ends in "
+            f"{type(last).__name__}(), which has one."
+        )
     if isinstance(last, Reshape):  # no call, whatever comes before
         return [*_before_link(layers[:-1], loss), last]
     if loss.link is None or not isinstance(last, Activation):

@@ -27,7 +27,7 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """fan_in and fan_out of a weight."""
     if len(shape) < 2:
         raise NetworkError(
-            f"Glorot's, He's and LeCun's initializers are for weights (in, out); got {shape}. A "
+            f"this initializer is for weights (in, out); got {shape}. A "
             f"bias takes zeros, ones, Constant, Normal or Uniform."
         )
     return shape[-2], shape[-1]

@@ -38,8 +38,9 @@ ClassWeight = Mapping[Any, float] | str | None
 class Loss:
     """Base of a loss that is one kernel; its dataclass fields are the kernel's attributes.
 
-    ``targets`` is the kind of ``y``; ``link`` the activation whose input the kernel takes. A
-    field ``class_weight`` is no attribute: it multiplies the weights of the rows on the host.
+    ``targets`` is the kind of ``y``; ``link`` the activation whose input the kernel takes;
+    ``refused`` are last layers that make no sense before it. A field ``class_weight`` is no
+    attribute: it multiplies the weights of the rows on the host.
 
     A loss that is several calls has a ``forward`` of its own, from ``expected``, to be written
     as the calls of a layer are, and ``total``; gradients come of the kernels' own.
@@ -48,6 +49,7 @@ class Loss:
     kernel: ClassVar[kernels.Kernel]
     targets: ClassVar[type[Targets]] = Numbers
     link: ClassVar[type[Activation] | None] = None
+    refused: ClassVar[tuple[type[Activation], ...]] = ()
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -193,6 +195,7 @@ class Hinge(Loss):
 
     kernel = kernels.hinge
     targets = Margins
+    refused = (Exponential, Sigmoid, Softmax)
     squared: bool = flag()
 
     def __post_init__(self) -> None:

@@ -667,3 +667,11 @@ def test_a_formula_that_gives_something_else_is_named(gives):
     x, y = np.eye(3), np.arange(3.0)
     with pytest.raises(pnn.PortableNNError, match=r"mine is to give \(value, slope\)"):
         pnn.Network([pnn.Dense(1)]).fit(x, y, loss=Mine(), progress=False)
+
+
+@pytest.mark.parametrize("last", [pnn.Sigmoid(), pnn.Softmax(), pnn.Exponential()])
+def test_hinge_takes_no_outputs_of_one_sign(last):
+    x, y = np.eye(4), np.array([0, 1, 0, 1])
+    with pytest.raises(pnn.NetworkError, match="both signs; this network ends in"):
+        pnn.Network([pnn.Dense(1), last]).fit(x, y, loss="hinge", progress=False)
+    pnn.Network([pnn.Dense(1), pnn.Tanh()]).fit(x, y, loss="hinge", epochs=1, progress=False)
