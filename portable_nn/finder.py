@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
 from itertools import count, islice
@@ -64,10 +64,13 @@ def find_learning_rate(
     high: float = 10.0,
     steps: int = 100,
     batch_size: int | None = 64,
+    micro_batch_size: int | None = None,
     sample_weight: Any = None,
     seed: int = 0,
     backend: Where = None,
     standardize: bool = False,
+    warm_start: bool = False,
+    frozen: str | Sequence[str] = (),
 ) -> RateSweep:
     """Train a copy of a network at rates from ``low`` to ``high``, one update each.
 
@@ -82,7 +85,9 @@ def find_learning_rate(
 
     Parameters
     ----------
-    network, x, y, loss, optimizer, batch_size, sample_weight, seed, backend, standardize
+    network, x, y, loss, optimizer, batch_size, micro_batch_size, sample_weight, seed, backend
+        As for ``fit``.
+    standardize, warm_start, frozen
         As for ``fit``, which would begin as this does. The network stays as it is. The
         learning rate of the optimizer is replaced, or those of all that it is made of.
     low, high
@@ -110,8 +115,8 @@ def find_learning_rate(
 
     rising, twin = _with_rate(as_optimizer(optimizer), rate), deepcopy(network)
     training = twin.start(
-        loss=loss, optimizer=rising, batch_size=batch_size, standardize=standardize, seed=seed,
-        backend=backend,
+        loss=loss, optimizer=rising, batch_size=batch_size, micro_batch_size=micro_batch_size,
+        standardize=standardize, seed=seed, backend=backend, warm_start=warm_start, frozen=frozen,
     )  # fmt: skip
     rows = len(training.open(x, y, sample_weight).weight)
     batches = -(-rows // (batch_size or rows))

@@ -93,12 +93,24 @@ class Constant:
     value: Any
 
     def __post_init__(self) -> None:
-        value = np.array(self.value) if not isinstance(self.value, str | bytes) else np.array("")
+        try:
+            value = np.array(self.value)
+        except Exception as error:  # whatever another library says of its arrays
+            raise self._refusal() from error
         if value.dtype.kind not in "iuf" or not np.isfinite(value).all():
-            raise NetworkError(
-                f"Constant takes a finite number, or an array of them; got {self.value!r:.60}."
-            )
+            raise self._refusal()
         object.__setattr__(self, "value", value if value.ndim else self.value)
+
+    def _refusal(self) -> NetworkError:
+        return NetworkError(
+            f"Constant takes a finite number, or an array of them; got {self.value!r:.60}."
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Constant) and np.array_equal(self.value, other.value)
+
+    def __hash__(self) -> int:
+        return hash(np.asarray(self.value, np.float64).tobytes())
 
     def __call__(self, draws: Draws, shape: tuple[int, ...]) -> HostArray:
         value = np.asarray(self.value, np.float64)

@@ -189,8 +189,8 @@ class Hinge(Loss):
     """``mean_k max(0, 1 - s_k z_k)`` a row, or its square; s is 1 for the larger class, else -1.
 
     For two classes (n,), or yes and no (n, k); predictions are by the sign of the outputs, which
-    are no probabilities (Cortes and Vapnik 1995). As Keras and scikit-learn, which take 1 and
-    -1 (any two classes do here); PyTorch's ``HingeEmbeddingLoss`` is another.
+    are no probabilities (Cortes and Vapnik 1995). As Keras' and scikit-learn's; PyTorch's
+    ``HingeEmbeddingLoss`` is another.
     """
 
     kernel = kernels.hinge

@@ -190,6 +190,7 @@ class Training:
 
         Of a batch that is taken in parts, loss and gradients are the sums over the parts.
         """
+        self._settled = None
         first, *others = self._parts(batch)
         loss = self._part(first)
         if others:
@@ -230,7 +231,8 @@ class Training:
         elif self._last is not None:
             batch, loss = self._last
             same = self._drive.update(self, lambda: self.gradient(batch), loss)
-            self._settled = batch.data if same and not self._draws else None
+            whole = batch.n == len(batch.data.weight)
+            self._settled = batch.data if same and whole and not self._draws else None
         self.updates += 1
 
     def step(self, batch: Batch) -> Array:

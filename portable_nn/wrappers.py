@@ -169,18 +169,24 @@ class Decayed(Wrapper):
     ``decay_all_parameters``.
     """
 
-    weight_decay: Rate = hyperparameter(0.01)
+    weight_decay: Rate = hyperparameter(0.01, zero=True)
     decay_all_parameters: bool = flag()
 
-    def own(self, step: int, epoch: float) -> Mapping[str, float]:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not hasattr(self._inner(), "learning_rate"):
+            name = type(self._inner()).__name__
+            raise NetworkError(f"Decayed takes an optimizer with a learning_rate; {name} has none.")
+
+    def _inner(self) -> Any:
         inner: Any = self.optimizer
         while isinstance(inner, Wrapper):
             inner = inner.optimizer
-        if not hasattr(inner, "learning_rate"):
-            name = type(inner).__name__
-            raise NetworkError(f"Decayed takes an optimizer with a learning_rate; {name} has none.")
-        decay = values_at(self, epoch)["weight_decay"]
-        return {"decoupled_decay": rate_at(inner.learning_rate, epoch) * decay}
+        return inner
+
+    def own(self, step: int, epoch: float) -> Mapping[str, float]:
+        rate = rate_at(self._inner().learning_rate, epoch)
+        return {"decoupled_decay": rate * values_at(self, epoch)["weight_decay"]}
 
     def after(self, builder: PlanBuilder, parameter: str, own: Sequence[str]) -> None:
         if self.decay_all_parameters or is_weight(builder, parameter):
@@ -316,8 +322,8 @@ class ParameterGroups:
             members = {p: grad for p, grad in left.items() if named(pattern, p)}
             if not members and k <= len(self.groups):
                 raise NetworkError(
-                    f"the group {pattern!r:.60} names no parameter that those before it leave: "
-                    f"{', '.join(left) or 'none'}, of {', '.join(gradients)}."
+                    f"the group {pattern!r:.60} names no parameter that is trained and that "
+                    f"groups before it leave: {', '.join(left) or 'none is left'}."
                 )
             found |= transformed(optimizer, builder, members, own) if members else {}
         return {parameter: found[parameter] for parameter in gradients}

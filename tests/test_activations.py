@@ -374,7 +374,7 @@ WRONG = [
     (lambda: pnn.ELU(math.inf), "ELU takes a number above 0 as alpha; got inf"),
     (lambda: pnn.CELU("1"), "CELU takes a number above 0 as alpha; got '1'"),
     (lambda: pnn.Softplus(-1), "Softplus takes a number above 0 as beta; got -1"),
-    (lambda: pnn.PReLU(None), "PReLU takes a number above 0 as slope; got None"),
+    (lambda: pnn.PReLU(None), "PReLU takes a number from 0 to below 1.0 as slope; got None"),
     (lambda: pnn.HardTanh(1, 1), "HardTanh takes two numbers, low below high; got 1 and 1"),
     (lambda: pnn.GELU("erf"), "GELU takes 'none' or 'tanh' as approximate; got 'erf'"),
     (lambda: pnn.GELU(True), "GELU takes 'none' or 'tanh' as approximate; got True"),

@@ -1,6 +1,7 @@
 """L-BFGS, and what any optimizer in driver form can rely on."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -261,3 +262,17 @@ def test_a_parameter_that_was_changed_is_noticed():
     (batch,) = step.batches(X, Y, 3)
     loss = 0.5 * np.mean(np.sum((net.predict(X) - Y) ** 2, axis=1))
     assert float(step.step(batch)) == pytest.approx(loss, rel=1e-12)
+
+
+def test_another_gradient_in_between_is_noticed():
+    net = network()
+    step = net.start(loss="half_squared_error", optimizer="lbfgs", batch_size=None)
+    for epoch in range(3):
+        for batch in step.batches(X, Y, epoch):
+            step.step(batch)
+    (batch,) = step.batches(X, Y, 3)
+    part = replace(batch, rows=batch.rows[:5])
+    for before in (step.gradient, step.step):
+        before(part)
+        loss = 0.5 * np.mean(np.sum((net.predict(X) - Y) ** 2, axis=1))
+        assert float(step.step(batch)) == pytest.approx(loss, rel=1e-12)

@@ -329,7 +329,9 @@ def test_constant_takes_the_parameters_of_another_network():
         np.testing.assert_array_equal(second.parameters[name], first.parameters[name])
 
 
-@pytest.mark.parametrize("value", ["a", None, [1.0, np.inf], [True], {}, np.array(["a"])])
+@pytest.mark.parametrize(
+    "value", ["a", None, [1.0, np.inf], [True], {}, [[1], [1, 2]], np.array(["a"])]
+)
 def test_constant_takes_numbers_only(value):
     with pytest.raises(pnn.NetworkError, match="Constant takes a finite number, or an array"):
         pnn.Constant(value)
@@ -338,3 +340,10 @@ def test_constant_takes_numbers_only(value):
 def test_constant_of_another_shape_is_refused():
     with pytest.raises(pnn.NetworkError, match=r"the shape \(2, 3\); \(3, 2\) is needed"):
         pnn.Constant(np.ones((2, 3)))(None, (3, 2))
+
+
+def test_constants_compare_by_value():
+    assert pnn.Constant(1.0) == pnn.Constant(1.0) != pnn.Constant(2.0)
+    assert pnn.Constant([1.0, 2.0]) == pnn.Constant(np.array([1.0, 2.0]))
+    assert len({pnn.Constant([1.0, 2.0]), pnn.Constant((1.0, 2.0)), pnn.Constant(1.0)}) == 2
+    assert pnn.Dense(3, weight=pnn.Constant(1.0)) == pnn.Dense(3, weight=pnn.Constant(1.0))

@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
 
+import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 
@@ -675,3 +677,31 @@ def test_hinge_takes_no_outputs_of_one_sign(last):
     with pytest.raises(pnn.NetworkError, match="both signs; this network ends in"):
         pnn.Network([pnn.Dense(1), last]).fit(x, y, loss="hinge", progress=False)
     pnn.Network([pnn.Dense(1), pnn.Tanh()]).fit(x, y, loss="hinge", epochs=1, progress=False)
+
+
+def exact_deviance(y, z, p):
+    """With 60 digits, from the float64 values of y, z and p."""
+    with localcontext() as context:
+        context.prec = 60
+        y, z, p = Decimal(y), Decimal(z), Decimal(p)
+        mu = z.exp()
+        if p == 1:
+            return 2 * ((y * (y / mu).ln() if y else 0) - y + mu)
+        if p == 2:
+            return 2 * ((mu / y).ln() + y / mu - 1)
+        first = y ** (2 - p) / ((1 - p) * (2 - p)) if y else 0
+        return 2 * (first - y * mu ** (1 - p) / (1 - p) + mu ** (2 - p) / (2 - p))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("power", [1.0, 1.1, 1.5, 1.9, 1.99, 1.9999, 2.0, 2.5, 3.0])
+def test_deviance_keeps_its_digits_for_every_power(dtype, power):
+    z = np.array([-5.0, -1.0, 0.01, 0.5, 0.99, 1.01, 1.5, 2.0, 4.0, 8.0, 20.0], dtype)
+    for y in (0.0, 1e-3, 1.0, 50.0):
+        for one in z if y or power < 2.0 else ():
+            inputs = [np.full((1, 1), v, dtype) for v in (one, y, 1.0)]
+            found, _ = kernels.tweedie_deviance.meaning(xp, *inputs, 1.0, power=power)
+            wanted = exact_deviance(float(inputs[1][0, 0]), float(one), power)
+            # exp and powers of arguments near 20, and a difference near mu = y.
+            near = 64 * float(np.finfo(dtype).eps) * max(1.0, y)
+            assert float(found) == pytest.approx(float(wanted), rel=near, abs=near)

@@ -281,4 +281,4 @@ def test_decoupled_decay_needs_a_learning_rate():
             pass
 
     with pytest.raises(NetworkError, match="Own has none"):
-        trained(pnn.Decayed(Own()))
+        pnn.Decayed(Own())

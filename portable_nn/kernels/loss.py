@@ -228,11 +228,24 @@ def _growth(xp: Namespace, x: Array, rate: float) -> Array:
 
 
 def _means(xp: Namespace, z: Array, targets: Array, power: float) -> tuple[Array, Array, Array]:
-    """``mu^(2-p)`` and ``y mu^(1-p)``, ``mu = exp(z)``, and ``log(mu/y)``, above 1 where y is 0."""
+    """``mu^(2-p)`` and ``y mu^(1-p)``, ``mu = exp(z)``, and ``log(mu/y)``, z where y is 0."""
     zero = xp.equal(targets, xp.zeros_like(targets))
     high, low = xp.exp((2.0 - power) * z), targets * xp.exp((1.0 - power) * z)
     distance = z - xp.log(xp.where(zero, xp.ones_like(targets), targets))
-    return high, xp.where(zero, targets, low), xp.where(zero, xp.abs(z) + 2.0, distance)
+    return high, xp.where(zero, targets, low), distance
+
+
+def _deviance(xp: Namespace, z: Array, targets: Array, power: float = 1.5) -> tuple[Array, Array]:
+    high, low, distance = _means(xp, z, targets, power)
+    part = targets ** (2.0 - power)
+    value = part * (_growth(xp, distance, 2.0 - power) - _growth(xp, distance, 1.0 - power))
+    if power < 2.0:  # mu/y may be more than any number, also where y is 0
+        above = xp.maximum(distance, xp.ones_like(distance))
+        far = (high - part) / (2.0 - power) - part * _growth(xp, above, 1.0 - power)
+        none = xp.equal(targets, xp.zeros_like(targets))
+        apart = xp.logical_or(none, (2.0 - power) * distance > 1.0)
+        value = xp.where(apart, far, value)
+    return 2.0 * value, 2.0 * (high - low)
 
 
 def _deviance_size(
@@ -240,7 +253,8 @@ def _deviance_size(
 ) -> tuple[Array, Array]:
     high, low, distance = _means(xp, z, targets, power)
     value = xp.abs(high - low) * (1.0 + xp.abs(z) + xp.abs(distance)) * 2.0
-    return value, (high + low) * (1.0 + power * xp.abs(z))
+    slope = (high + low) * (1.0 + power * xp.abs(z))
+    return xp.maximum(value, xp.abs(_deviance(xp, z, targets, power)[0])), slope
 
 
 @pointwise_loss(size=_deviance_size)
@@ -253,17 +267,10 @@ def tweedie_deviance(
     and power p, 1 or more: ``d(y, mu) = 2 [y^(2-p) / ((1-p)(2-p)) - y mu^(1-p) / (1-p)
     + mu^(2-p) / (2-p)]``; at 1 (Poisson) ``2 [y log(y/mu) - y + mu]``, at 2 (gamma)
     ``2 [log(mu/y) + y/mu - 1]``; gradient ``2 mu^(1-p) (mu - y)/k`` (Tweedie 1984; Joergensen
-    1987). Near ``mu = y`` written as ``2 y^(2-p) [g(2-p) - g(1-p)]`` with
+    1987). Unless ``(mu/y)^(2-p)`` is large written as ``2 y^(2-p) [g(2-p) - g(1-p)]`` with
     ``g(a) = ((mu/y)^a - 1) / a``, so that the 1s do not cancel.
     """
-    high, low, distance = _means(xp, z, targets, power)
-    part = targets ** (2.0 - power)
-    value = part * (_growth(xp, distance, 2.0 - power) - _growth(xp, distance, 1.0 - power))
-    if power < 2.0:  # mu/y may be more than any number
-        above = xp.maximum(distance, xp.ones_like(distance))
-        far = (high - part) / (2.0 - power) - part * _growth(xp, above, 1.0 - power)
-        value = xp.where(distance > 1.0, far, value)
-    return 2.0 * value, 2.0 * (high - low)
+    return _deviance(xp, z, targets, power)
 
 
 def _hinge_size(

@@ -10,7 +10,7 @@ from portable_nn.activations import Activation, Rectifier
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import Constant
 from portable_nn.plan import PlanBuilder
-from portable_nn.schedules import whole
+from portable_nn.schedules import positive, whole
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class PReLU(Rectifier, Activation):
     """
 
     slope: float = 0.25
+
+    def __post_init__(self) -> None:
+        positive(self, "slope", below=1.0, zero=True, hint=" The number of features is known.")
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         shape = (builder.features(x),)
