@@ -9,9 +9,10 @@ import math
 from collections.abc import Sequence
 
 from portable_nn.kernels._kernel import Call, Gradient, accurate, elementwise
+from portable_nn.kernels.smooth import SELU_ALPHA, SELU_SCALE
 from portable_nn.typing import Array, Namespace
 
-SATURATION = -1.7580993408473766
+SATURATION = -SELU_SCALE * SELU_ALPHA
 """Of SELU far to the left, ``-scale * alpha`` of Klambauer et al. 2017."""
 
 
