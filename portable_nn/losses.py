@@ -216,11 +216,8 @@ class GaussianNLL(Loss):
 
 
 def _check_label_options(loss: _OfLabels) -> None:
-    kind, smoothing, weight = type(loss).__name__, loss.label_smoothing, loss.class_weight
-    if not 0.0 <= real(smoothing) < 1.0:
-        raise NetworkError(
-            f"{kind} takes a number from 0, below 1, as label_smoothing; got {brief(smoothing)}."
-        )
+    kind, weight = type(loss).__name__, loss.class_weight
+    positive(loss, "label_smoothing", below=1.0, zero=True)
     if weight is None or (isinstance(weight, str) and weight == "balanced"):
         return
     numbers = {} if isinstance(weight, str) or not isinstance(weight, Mapping) else dict(weight)

@@ -27,7 +27,7 @@ from portable_nn.schedules import (
     flag,
     following,
     hyperparameter,
-    real,
+    positive,
     values_at,
 )
 
@@ -206,11 +206,7 @@ class Adagrad:
 
     def __post_init__(self) -> None:
         check_values(self)
-        if not 0.0 <= real(self.initial_accumulator) < math.inf:
-            raise NetworkError(
-                f"Adagrad takes a finite number, 0 or more, as initial_accumulator; "
-                f"got {self.initial_accumulator!r:.60}."
-            )
+        positive(self, "initial_accumulator", zero=True)
 
     def hyperparameters(self, step: int, epoch: float) -> Mapping[str, float]:
         value = values_at(self, epoch)

@@ -415,11 +415,11 @@ def test_a_selu_network_stays_normal_and_trains():
         ),
         (lambda: pnn.LayerNorm("1"), "LayerNorm takes a number between 0 and 1.0 as epsilon"),
         (lambda: pnn.RMSNorm(-1.0), "RMSNorm takes a number between 0 and 1.0 as epsilon"),
-        (lambda: pnn.AlphaDropout(1.0), "AlphaDropout takes a rate from 0 up to, not with, 1"),
-        (lambda: pnn.Dropout(-0.1), "Dropout takes a rate from 0 up to, not with, 1"),
-        (lambda: pnn.GaussianNoise(-0.1), "GaussianNoise takes a deviation of 0 or more; got -0"),
-        (lambda: pnn.GaussianNoise(np.inf), "GaussianNoise takes a deviation of 0 or more"),
-        (lambda: pnn.GaussianNoise("1"), "GaussianNoise takes a deviation of 0 or more"),
+        (lambda: pnn.AlphaDropout(1.0), "AlphaDropout takes a number from 0 to below 1.0 as rate"),
+        (lambda: pnn.Dropout(-0.1), "Dropout takes a number from 0 to below 1.0 as rate"),
+        (lambda: pnn.GaussianNoise(-0.1), "a finite number, 0 or more as deviation; got -0"),
+        (lambda: pnn.GaussianNoise(np.inf), "a finite number, 0 or more as deviation; got"),
+        (lambda: pnn.GaussianNoise("1"), "a finite number, 0 or more as deviation; got"),
     ],
 )
 def test_what_layers_do_not_take(make, said):

@@ -450,7 +450,7 @@ def test_fit_counts_updates_across_epochs(backend):
         (lambda: RMSProp("0.1"), "takes a number above 0 as learning_rate, or a schedule"),
         (lambda: RMSProp(centered=None), "RMSProp takes True or False as centered; got None"),
         (lambda: RMSProp(epsilon_place="after"), "takes 'inside' or 'outside' as epsilon_place"),
-        (lambda: Adagrad(initial_accumulator=-0.1), "0 or more, as initial_accumulator; got -0.1"),
+        (lambda: Adagrad(initial_accumulator=-0.1), "0 or more as initial_accumulator; got -0.1"),
         (lambda: Adagrad(initial_accumulator=math.inf), "as initial_accumulator; got inf"),
         (lambda: Adam(CosineDecay), "takes a number above 0 as learning_rate, or a schedule"),
         (lambda: Adam(amsgrad="no"), "Adam takes True or False as amsgrad; got 'no'"),

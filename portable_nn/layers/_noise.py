@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from portable_nn import kernels
-from portable_nn.errors import NetworkError
 from portable_nn.plan import PlanBuilder
-from portable_nn.schedules import real
+from portable_nn.schedules import positive
 
 
 @dataclass(frozen=True)
@@ -18,11 +16,7 @@ class _Dropping:
     rate: float
 
     def __post_init__(self) -> None:
-        if not 0.0 <= real(self.rate) < 1.0:
-            raise NetworkError(
-                f"{type(self).__name__} takes a rate from 0 up to, not with, 1; "
-                f"got {self.rate!r:.60}."
-            )
+        positive(self, "rate", below=1.0, zero=True)
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         if mode != "train" or self.rate == 0.0:
@@ -67,10 +61,7 @@ class GaussianNoise:
     deviation: float
 
     def __post_init__(self) -> None:
-        if not 0.0 <= real(self.deviation) < math.inf:
-            raise NetworkError(
-                f"GaussianNoise takes a deviation of 0 or more; got {self.deviation!r:.60}."
-            )
+        positive(self, "deviation", zero=True)
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
         if mode != "train" or self.deviation == 0.0:
