@@ -16,14 +16,14 @@ from portable_nn import kernels
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import zeros
 from portable_nn.optimizers import Optimizer, as_optimizer, is_weight
-from portable_nn.plan import PlanBuilder, named
+from portable_nn.plan import PlanBuilder, matches
 from portable_nn.schedules import (
     Rate,
     check_values,
     flag,
     hyperparameter,
     positive,
-    rate_at,
+    value_at,
     values_at,
 )
 
@@ -185,7 +185,7 @@ class Decayed(Wrapper):
         return inner
 
     def own(self, step: int, epoch: float) -> Mapping[str, float]:
-        rate = rate_at(self._inner().learning_rate, epoch)
+        rate = value_at(self._inner().learning_rate, epoch)
         return {"decoupled_decay": rate * values_at(self, epoch)["weight_decay"]}
 
     def after(self, builder: PlanBuilder, parameter: str, own: Sequence[str]) -> None:
@@ -319,7 +319,7 @@ class ParameterGroups:
         found: dict[str, str] = {}
         for k, (pattern, optimizer, own) in enumerate(self._parts(hyper), 1):
             left = {p: grad for p, grad in gradients.items() if p not in found}
-            members = {p: grad for p, grad in left.items() if named(pattern, p)}
+            members = {p: grad for p, grad in left.items() if matches(pattern, p)}
             if not members and k <= len(self.groups):
                 raise NetworkError(
                     f"the group {pattern!r:.60} names no parameter that is trained and that "
@@ -329,7 +329,7 @@ class ParameterGroups:
         return {parameter: found[parameter] for parameter in gradients}
 
     def update(self, builder: PlanBuilder, parameter: str, grad: str, hyper: Sequence[str]) -> None:
-        parts = [part for part in self._parts(hyper) if named(part[0], parameter)]
+        parts = [part for part in self._parts(hyper) if matches(part[0], parameter)]
         _, optimizer, own = parts[0]
         optimizer.update(builder, parameter, grad, own)
 

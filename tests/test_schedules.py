@@ -32,7 +32,7 @@ from portable_nn.schedules import (
     ExponentialDecay,
     StepDecay,
     Warmup,
-    rate_at,
+    value_at,
 )
 
 GENERATOR = np.random.default_rng(5)
@@ -69,6 +69,7 @@ VALUES = {
         {0: 0.4, 2: 0.2 + 0.2 * ROOT, 4: 0.2, 6: 0.2 - 0.2 * ROOT, 8: 0.0, 8.1: 0.0, 99: 0.0},
     ),
     "cosine, final": (CosineDecay(0.5, 3.0, final=0.1), {0: 0.5, 1: 0.4, 1.5: 0.3, 3: 0.1, 9: 0.1}),
+    "cosine, rising": (CosineDecay(0.1, 2, final=0.5), {0: 0.1, 1: 0.3, 2: 0.5, 3: 0.5}),
     "line": (PolynomialDecay(0.4, 4), {0: 0.4, 1: 0.3, 3.5: 0.05, 4: 0.0, 9: 0.0}),
     "line, rising": (PolynomialDecay(0.0, 2, 0.9), {0: 0.0, 0.5: 0.225, 2: 0.9, 3: 0.9}),
     "square": (PolynomialDecay(0.5, 4, 0.1, 2.0), {0: 0.5, 1: 0.325, 2: 0.2, 3: 0.125, 4: 0.1}),
@@ -167,8 +168,9 @@ def test_a_smooth_schedule_changes_with_every_update(schedule):
         (lambda: ExponentialDecay(0.1, 0.0), "a number between 0 and 1.0 as factor; got 0"),
         (lambda: CosineDecay("0.1", 3), "CosineDecay takes a number above 0 as rate; got '0.1'"),
         (lambda: CosineDecay(0.1, 0), "CosineDecay takes a number above 0 as epochs; got 0"),
-        (lambda: CosineDecay(0.1, 3, 0.2), "a number between 0 and 0.1 as final; got 0.2"),
-        (lambda: CosineDecay(0.1, 3, -0.1), "a number between 0 and 0.1 as final; got -0.1"),
+        (lambda: CosineDecay(0.1, 3, -0.1), "a finite number, 0 or more as final; got -0.1"),
+        (lambda: CosineDecay(0.1, 3, False), "a finite number, 0 or more as final; got False"),
+        (lambda: CosineDecay(0.1, 3, math.inf), "a finite number, 0 or more as final; got inf"),
         (lambda: Warmup(0, 0.1), "Warmup takes a number above 0 as epochs; got 0"),
         (lambda: Warmup(1, 0.0), "Warmup takes a number above 0 as then; got 0"),
         (lambda: Warmup(1, CosineDecay), "Warmup takes a number above 0 as then, or a schedule"),
@@ -252,15 +254,18 @@ def test_one_cycle_is_smooth_where_it_turns_and_where_it_ends():
 NO_RATES = [math.nan, math.inf, -0.1, None, "0.1", True, np.ones(1)]
 
 
+NO_VALUES = [value for value in NO_RATES if value != -0.1]
+
+
 @pytest.mark.parametrize("value", NO_RATES, ids=map(repr, NO_RATES))
 def test_a_function_that_gives_no_rate(value):
     with pytest.raises(NetworkError, match=r"finite number, 0 or more; the schedule gave .* 2\.5"):
-        rate_at(lambda epoch: value, 2.5)
+        value_at(lambda epoch: value, 2.5)
 
 
 @pytest.mark.parametrize("value", [0, 0.0, 0.5, np.float32(0.5), np.float64(0.5), 2])
 def test_a_function_that_gives_a_rate(value):
-    found = rate_at(lambda epoch: value, 2.5)
+    found = value_at(lambda epoch: value, 2.5)
     assert type(found) is float
     assert found == value
 
@@ -429,9 +434,43 @@ def test_a_schedule_that_fails_says_when():
     with pytest.raises(
         NetworkError, match=r"one number, the epoch .*; at 2 it failed with IndexError"
     ):
-        rate_at([0.1, 0.2].__getitem__, 2)
+        value_at([0.1, 0.2].__getitem__, 2)
     with pytest.raises(NetworkError, match="failed with TypeError"):
-        rate_at(lambda: 0.1, 0.0)
+        value_at(lambda: 0.1, 0.0)
+
+
+WHOLES = {
+    "chain": lambda part: Chain([0.5, part], [1]),
+    "warm-up": lambda part: Warmup(1, part),
+    "warm-up of a chain": lambda part: Warmup(1, Chain([0.5, part], [1])),
+}
+every_whole = pytest.mark.parametrize("whole", WHOLES.values(), ids=list(WHOLES))
+
+
+@every_whole
+def test_the_range_of_a_part_is_that_of_the_hyperparameter(whole):
+    falling = SGD(0.1, momentum=whole(lambda epoch: -1.0))
+    with pytest.raises(NetworkError, match=r"^SGD's momentum is .*; the schedule gave -1\.0 at"):
+        falling.hyperparameters(1, 2.0)
+    high = whole(lambda epoch: 1.5)
+    assert SGD(high).hyperparameters(1, 2.0)["learning_rate"] == 1.5
+    with pytest.raises(NetworkError, match=r"^SGD's momentum is .*; the schedule gave 1\.5 at"):
+        SGD(0.1, momentum=high).hyperparameters(1, 2.0)
+
+
+@every_whole
+@pytest.mark.parametrize("value", NO_VALUES, ids=map(repr, NO_VALUES))
+def test_a_part_that_gives_no_number(whole, value):
+    words = r"^a schedule's value is a finite number; a part of one gave .* of its own\.$"
+    with pytest.raises(NetworkError, match=words):
+        SGD(0.1, momentum=whole(lambda epoch: value)).hyperparameters(1, 2.0)
+
+
+@every_whole
+def test_a_part_that_fails_says_when_and_for_what(whole):
+    part = whole(lambda epoch: 1.0 / 0.0)
+    with pytest.raises(NetworkError, match=r"of SGD's momentum .* at 2 it failed with ZeroDiv"):
+        SGD(0.1, momentum=part).hyperparameters(1, 2.0)
 
 
 # -- which value an update takes -----------------------------------------------------------

@@ -14,7 +14,7 @@ from portable_nn.plan._buffers import (
     Schedule,
     Source,
 )
-from portable_nn.plan._builder import PlanBuilder, named
+from portable_nn.plan._builder import PlanBuilder, matches
 from portable_nn.plan._plan import Plan
 
 __all__ = [
@@ -28,5 +28,5 @@ __all__ = [
     "PlanBuilder",
     "Schedule",
     "Source",
-    "named",
+    "matches",
 ]

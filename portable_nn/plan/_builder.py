@@ -85,7 +85,7 @@ class PlanBuilder:
         self._counts["parameter streams"] += 1
         source = Initial(initializer, self._counts["parameter streams"] - 1)
         name = self.buffer(self._local(name), shape, "parameter", source=source)
-        if not any(named(pattern, name) for pattern in self.frozen):
+        if not any(matches(pattern, name) for pattern in self.frozen):
             self._differentiable.add(name)
         return name
 
@@ -185,7 +185,7 @@ class PlanBuilder:
         """``z`` is the output of the last layer; check what layers asked for, and ``frozen``."""
         parameters = self._parameters()
         for pattern in self.frozen:
-            if not any(named(pattern, name) for name in parameters):
+            if not any(matches(pattern, name) for name in parameters):
                 raise NetworkError(
                     f"frozen names no parameter with {pattern!r:.60}; there are "
                     f"{', '.join(parameters)}."
@@ -335,6 +335,6 @@ class PlanBuilder:
         )
 
 
-def named(pattern: str, parameter: str) -> bool:
+def matches(pattern: str, parameter: str) -> bool:
     """Whether a pattern names a parameter, or a layer it is in."""
     return fnmatchcase(parameter, pattern) or fnmatchcase(parameter, f"{pattern}.*")

@@ -9,7 +9,7 @@ from portable_nn.errors import NetworkError
 from portable_nn.schedules._values import positive
 
 
-def _cosine(start: float, end: float, done: float) -> float:
+def cosine(start: float, end: float, done: float) -> float:
     """Half a cosine from ``start`` (``done`` 0) to ``end`` (``done`` 1)."""
     return end + (start - end) * (1.0 + math.cos(math.pi * done)) / 2.0
 
@@ -50,7 +50,7 @@ class CosineRestarts:
         while epoch >= length:
             period, epoch, length = period + 1, epoch - length, length * self.period_factor
         peak = self.final + (self.rate - self.final) * self.rate_factor**period
-        return _cosine(peak, self.final, epoch / length)
+        return cosine(peak, self.final, epoch / length)
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,6 @@ class OneCycle:
     def __call__(self, epoch: float) -> float:
         start, top = self.rate / self.divide, self.warmup * self.epochs
         if epoch < top:
-            return _cosine(start, self.rate, epoch / top)
+            return cosine(start, self.rate, epoch / top)
         done = min((epoch - top) / (self.epochs - top), 1.0)
-        return _cosine(self.rate, start / self.final_divide, done)
+        return cosine(self.rate, start / self.final_divide, done)

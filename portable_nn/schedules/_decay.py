@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral
 
 from portable_nn.errors import NetworkError
-from portable_nn.schedules._values import positive
+from portable_nn.schedules._cycles import cosine
+from portable_nn.schedules._values import positive, whole
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class StepDecay:
     def __post_init__(self) -> None:
         positive(self, "rate")
         positive(self, "factor", below=1.0)
-        if isinstance(self.every, bool) or not isinstance(self.every, Integral) or self.every < 1:
+        if not whole(self.every):
             raise NetworkError(
                 f"StepDecay takes a whole number of epochs, 1 or more, as every; "
-                f"got {self.every!r}."
+                f"got {self.every!r:.60}."
             )
 
     def __call__(self, epoch: float) -> float:
@@ -69,9 +69,10 @@ class ExponentialDecay:
 
 @dataclass(frozen=True)
 class CosineDecay:
-    """Half a cosine from ``rate`` at the start down to ``final`` after ``epochs``, then flat.
+    """Half a cosine from ``rate`` at the start to ``final`` after ``epochs``, then flat.
 
-    ``final + (rate - final) * (1 + cos(pi * epoch / epochs)) / 2``, anew for every update.
+    ``final + (rate - final) * (1 + cos(pi * epoch / epochs)) / 2``, anew for every update;
+    it rises if ``final`` is above ``rate``.
     Source: Loshchilov and Hutter 2017, eq. 5, without restarts.
     """
 
@@ -82,12 +83,10 @@ class CosineDecay:
     def __post_init__(self) -> None:
         positive(self, "rate")
         positive(self, "epochs")
-        if self.final != 0.0:
-            positive(self, "final", below=self.rate)
+        positive(self, "final", zero=True)
 
     def __call__(self, epoch: float) -> float:
-        done = min(epoch / self.epochs, 1.0)
-        return self.final + (self.rate - self.final) * (1.0 + math.cos(math.pi * done)) / 2.0
+        return cosine(self.rate, self.final, min(epoch / self.epochs, 1.0))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from portable_nn.errors import NetworkError
-from portable_nn.schedules._values import Rate, check_rate, positive, rate_at, real
+from portable_nn.schedules._values import Rate, check_value, part_at, positive, real
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Warmup:
 
     def __post_init__(self) -> None:
         positive(self, "epochs")
-        check_rate(self, "then")
+        check_value(self, "then")
 
     def __call__(self, epoch: float) -> float:
         if epoch >= self.epochs:
-            return rate_at(self.then, epoch)
-        return rate_at(self.then, self.epochs) * (0.01 + 0.99 * epoch / self.epochs)
+            return part_at(self.then, epoch)
+        return part_at(self.then, self.epochs) * (0.01 + 0.99 * epoch / self.epochs)
 
 
 def _pair_up(owner: object, values: str, ends: str) -> None:
@@ -115,6 +115,6 @@ class Chain:
     def __call__(self, epoch: float) -> float:
         for schedule, length in zip(self.schedules, self.lengths, strict=False):
             if epoch < length:
-                return rate_at(schedule, epoch)
+                return part_at(schedule, epoch)
             epoch -= length
-        return rate_at(self.schedules[-1], epoch)
+        return part_at(self.schedules[-1], epoch)

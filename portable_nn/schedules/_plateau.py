@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from numbers import Integral
 from typing import Any
 
 from portable_nn.errors import NetworkError
-from portable_nn.schedules._values import positive
+from portable_nn.schedules._values import positive, whole
 
 History = Mapping[str, Sequence[float]]
 """Of one training, lists with one entry an epoch."""
@@ -38,7 +37,7 @@ def rebuilt(owner: Any, change: Callable[[Any], Any]) -> Any:
     if changed is not owner or isinstance(owner, type):
         return changed
     parts: dict[Any, Any] = {}
-    if is_dataclass(owner):
+    if record := is_dataclass(owner):
         parts = {each.name: getattr(owner, each.name) for each in fields(owner) if each.init}
     elif isinstance(owner, Mapping):
         parts = dict(owner)
@@ -48,7 +47,7 @@ def rebuilt(owner: Any, change: Callable[[Any], Any]) -> Any:
     other = {name: part for name, part in new.items() if part is not parts[name]}
     if not other:
         return owner
-    if is_dataclass(owner) and not isinstance(owner, type):
+    if record:
         return replace(owner, **other)
     return new if isinstance(owner, Mapping) else tuple(new.values())
 
@@ -92,8 +91,7 @@ class ReduceOnPlateau:
         positive(self, "rate")
         positive(self, "factor", below=1.0)
         for name in ("patience", "cooldown"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+            if not whole(value := getattr(self, name), least=0):
                 raise NetworkError(
                     f"ReduceOnPlateau takes a whole number of epochs, 0 or more, as {name}; "
                     f"got {value!r:.60}."

@@ -96,14 +96,18 @@ def value_at(
     return float(found)
 
 
-def check_rate(owner: object, name: str) -> None:
-    """Check that a field is a learning rate: a number above 0, or a function of the epoch."""
-    check_value(owner, name)
+def part_at(value: Rate, epoch: float) -> float:
+    """What a part of a schedule gives at its own ``epoch``: any finite number.
 
-
-def rate_at(rate: Rate, epoch: float) -> float:
-    """The value of a learning rate at ``epoch``; a ``NetworkError`` if a schedule gives none."""
-    return value_at(rate, epoch)
+    Which hyper-parameter it is for, and so its range, only ``value_at`` of the whole knows.
+    """
+    found = value(epoch) if callable(value) else value
+    if not math.isfinite(real(found)):
+        raise NetworkError(
+            f"a schedule's value is a finite number; a part of one gave {found!r:.60} at epoch "
+            f"{epoch:g} of its own."
+        )
+    return float(found)
 
 
 def hyperparameter(default: float, below: float = math.inf, zero: bool | None = None) -> Any:
