@@ -127,6 +127,47 @@ def test_bound_it_is_a_function_of_the_history_as_it_is_when_asked():
     assert schedule == ReduceOnPlateau(0.4, factor=0.5, patience=0)
 
 
+class Counted(float):
+    """A metric that counts how often it is compared with the best."""
+
+    compared = 0
+
+    def __lt__(self, other):
+        Counted.compared += 1
+        return float.__lt__(self, other)
+
+
+def test_a_history_is_read_once_however_often_it_is_asked():
+    history = {"loss": [Counted(value) for value in metrics(3, "stays")]}
+    schedule = ReduceOnPlateau(0.4, patience=2, factor=0.9)
+    bound, wanted = schedule.follow(history), schedule.after(history["loss"])
+    assert wanted < 0.4
+    Counted.compared = 0
+    assert [bound(60.0 + k / 1000) for k in range(1000)] == [wanted] * 1000
+    assert Counted.compared == 60
+    for k in range(10):
+        history["loss"].append(Counted(9.0))
+        for _ in range(20):
+            bound(61.0 + k)
+    assert Counted.compared == 70
+    assert bound(71.0) == schedule.after(history["loss"]) < wanted
+
+
+def test_a_history_that_is_shortened_or_another_is_read_anew():
+    schedule = ReduceOnPlateau(0.4, patience=1, factor=0.5)
+    values = metrics(4, "rises").tolist()
+    history = {"loss": list(values)}
+    bound, wanted = schedule.follow(history), [schedule.after(values[:k]) for k in range(61)]
+    assert len(set(wanted)) > 10
+    for k in (60, 30, 29, 45, 3, 0, 60):
+        history["loss"][:] = values[:k]
+        assert bound(60.0) == wanted[k]
+    history["loss"][:] = [1.0 - k / 100 for k in range(60)]  # as many, and better ones
+    assert bound(60.0) == 0.4
+    history["loss"] = values
+    assert bound(60.0) == wanted[60]
+
+
 def test_the_metric_that_is_named():
     history = {"loss": [1.0, 0.5], "validation_loss": [1.0, 0.5], "validation_r2": [0.5, 0.4]}
     for metric, mode, rate in [

@@ -1,7 +1,8 @@
 """Schedules that look at the training: ``ReduceOnPlateau``, and how one sees the history.
 
 Such a schedule has ``follow(history)``, which returns it bound to the history of one training: a
-function of the epoch as any other. Nothing is remembered but the history itself.
+function of the epoch as any other. Nothing is remembered but the history itself, and how far it
+has been read.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import reduce
 from typing import Any
 
 from portable_nn.errors import NetworkError
@@ -16,6 +18,9 @@ from portable_nn.schedules._values import positive, whole
 
 History = Mapping[str, Sequence[float]]
 """Of one training, lists with one entry an epoch."""
+
+_State = tuple[float, float, int, int]
+"""The rate, the best metric so far, bad epochs in a row, and epochs left that do not count."""
 
 
 def following(owner: Any, history: History) -> Any:
@@ -111,7 +116,20 @@ class ReduceOnPlateau:
 
     def follow(self, history: History) -> Callable[[float], float]:
         """The schedule of the training that has this history, as far as it is known when asked."""
-        return lambda epoch: self.after(self._measured(history))
+        seen: Sequence[float] = ()
+        last, known, state = math.nan, 0, self._first()
+
+        def rate(epoch: float) -> float:  # asked for every batch, of what grows by epochs
+            nonlocal seen, last, known, state
+            values = self._measured(history)
+            goes_on = values is seen and len(values) >= known
+            if not goes_on or (known and values[known - 1] is not last):
+                seen, known, state = values, 0, self._first()
+            for last in values[known:]:
+                known, state = known + 1, self._next(state, last)
+            return state[0]
+
+        return rate
 
     def _measured(self, history: History) -> Sequence[float]:
         known = any(len(values) for values in history.values())
@@ -125,14 +143,19 @@ class ReduceOnPlateau:
 
     def after(self, values: Sequence[float]) -> float:
         """The rate after epochs in which the metric had these values."""
-        rate, best, bad, rest = float(self.rate), math.inf, 0, 0
-        for value in values:
-            loss = value if self.mode == "min" else -value
-            known = math.isfinite(best)
-            better = loss < (best * (1.0 - math.copysign(self.threshold, best)) if known else best)
-            best = loss if better else best
-            bad = 0 if better or rest else bad + 1
-            rest = max(rest - 1, 0)
-            if bad > self.patience:
-                rate, bad, rest = max(rate * self.factor, self.least), 0, self.cooldown
-        return rate
+        return reduce(self._next, values, self._first())[0]
+
+    def _first(self) -> _State:
+        return float(self.rate), math.inf, 0, 0
+
+    def _next(self, state: _State, value: float) -> _State:
+        """After one epoch more, in which the metric had this value."""
+        rate, best, bad, rest = state
+        loss = value if self.mode == "min" else -value
+        known = math.isfinite(best)
+        better = loss < (best * (1.0 - math.copysign(self.threshold, best)) if known else best)
+        best = loss if better else best
+        bad = 0 if better or rest else bad + 1
+        if bad > self.patience:
+            return max(rate * self.factor, self.least), best, 0, self.cooldown
+        return rate, best, bad, max(rest - 1, 0)
