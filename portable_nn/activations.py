@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from portable_nn import kernels
 from portable_nn.errors import NetworkError
+from portable_nn.naming import named
 from portable_nn.plan import PlanBuilder
 from portable_nn.schedules import check_choices, choice, positive, real
 
@@ -34,8 +35,7 @@ class Activation:
         return builder.call(self.kernel, x, **asdict(self))
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Activation):
     """``a = z``: a linear unit. It adds no call to the plan."""
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
@@ -223,7 +223,7 @@ class GELU(Activation):
         return builder.call(kernels.gelu if self.approximate == "none" else kernels.gelu_tanh, x)
 
 
-ACTIVATIONS: dict[str, type[Activation] | type[Identity]] = {
+ACTIVATIONS: dict[str, type[Activation]] = {
     "celu": CELU,
     "elu": ELU,
     "exponential": Exponential,
@@ -248,7 +248,12 @@ ACTIVATIONS: dict[str, type[Activation] | type[Identity]] = {
 """The names accepted where an activation is asked for."""
 
 
-def gain(activation: str | Activation | Identity) -> float:
+def as_activation(given: Activation | str) -> Activation:
+    """The activation given, or the one a name stands for."""
+    return given if isinstance(given, Activation) else named(given, ACTIVATIONS, "activation")
+
+
+def gain(activation: str | Activation) -> float:
     """By which factor the deviation of first weights is multiplied before an activation.
 
     ReLU ``sqrt(2)``, LeakyReLU and PReLU ``sqrt(2 / (1 + slope^2))`` (He et al. 2015, eq. 10 and
@@ -260,11 +265,4 @@ def gain(activation: str | Activation | Identity) -> float:
     NetworkError
         If it is neither an activation nor the name of one.
     """
-    if isinstance(activation, str) and activation in ACTIVATIONS:
-        activation = ACTIVATIONS[activation]()
-    if not isinstance(activation, Activation | Identity):
-        raise NetworkError(
-            f"gain takes an activation or its name, one of {', '.join(ACTIVATIONS)}; got "
-            f"{activation!r:.60}."
-        )
-    return activation.gain if isinstance(activation, Activation) else 1.0
+    return as_activation(activation).gain

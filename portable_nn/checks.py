@@ -6,9 +6,8 @@ Host side. Everything beyond this door trusts its callers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj
@@ -21,8 +20,6 @@ from portable_nn.schedules import real
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
-
-T = TypeVar("T")
 
 
 def backend_of(**arrays: Any) -> Backend | None:
@@ -210,35 +207,3 @@ def seed(value: Any) -> None:
     """A whole number, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise DataError(f"seed is a whole number, 0 or more; got {brief(value)}.")
-
-
-def named(name: Any, table: Mapping[str, Callable[[], T]], what: str) -> T:
-    """What a name stands for."""
-    if not isinstance(name, str) or name not in table:
-        article = "an" if what[0] in "aeiou" else "a"
-        known = f"one of {', '.join(table)}, or {article} {what.capitalize()} object"
-        raise NetworkError(f"{what} is {known}; got {brief(name)}{_meant(name, table)}")
-    return table[name]()
-
-
-ELSEWHERE = {
-    "bce": "binary_cross_entropy", "categoricalcrossentropy": "cross_entropy",
-    "crossentropyloss": "cross_entropy", "l1loss": "mean_absolute_error", "linear": "identity",
-    "logistic": "sigmoid", "logloss": "cross_entropy", "mae": "mean_absolute_error",
-    "mse": "mean_squared_error", "mseloss": "mean_squared_error", "pinball": "quantile",
-    "poisson": "poisson_deviance", "swish": "silu",
-    "sparsecategoricalcrossentropy": "cross_entropy",
-}  # fmt: skip
-"""What other libraries call some of what is here."""
-
-
-def _meant(name: Any, table: Mapping[str, Callable[[], Any]]) -> str:
-    """The object of a class that was given, or the name nearest to the one that was."""
-    if isinstance(name, type):
-        return f". Did you mean {name.__name__}()?"
-    if not isinstance(name, str):
-        return "."
-    plain = {known.replace("_", ""): known for known in table}
-    plain |= {other: known for other, known in ELSEWHERE.items() if known in table}
-    close = get_close_matches(name.lower().replace("_", "").replace("-", ""), plain, n=1)
-    return f". Did you mean {plain[close[0]]!r}?" if close else "."

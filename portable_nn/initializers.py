@@ -33,6 +33,22 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[-2], shape[-1]
 
 
+def check_initializer(given: object, owner: str, name: str) -> None:
+    """Something to call, not a class."""
+    if not callable(given) or isinstance(given, type):
+        raise NetworkError(
+            f"{owner} takes an initializer as {name}, such as Normal(0.1), or a function "
+            f"(draws, shape) -> array; got {given!r:.60}.{_meant(given)}"
+        )
+
+
+def _meant(given: object) -> str:
+    """The function of this name, if that is what was given."""
+    found = globals().get(given) if isinstance(given, str) else None
+    known = getattr(found, "__module__", None) == __name__
+    return f" Did you mean pnn.initializers.{given}, without quotes?" if known else ""
+
+
 def zeros(draws: Draws, shape: tuple[int, ...]) -> HostArray:
     """All 0: biases, optimizer moments."""
     return np.zeros(shape)
@@ -226,11 +242,7 @@ class Scaled:
     gain: float
 
     def __post_init__(self) -> None:
-        if not callable(self.initializer) or isinstance(self.initializer, type):
-            raise NetworkError(
-                f"Scaled takes an initializer such as glorot_uniform or Normal(0.1); "
-                f"got {self.initializer!r:.60}."
-            )
+        check_initializer(self.initializer, "Scaled", "initializer")
         positive(self, "gain", hint=' pnn.gain("relu") is that of an activation.')
 
     def __call__(self, draws: Draws, shape: tuple[int, ...]) -> HostArray:

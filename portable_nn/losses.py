@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 from portable_nn import kernels
 from portable_nn.activations import Activation, Exponential, Sigmoid, Softmax
 from portable_nn.arrays import brief
-from portable_nn.checks import named
 from portable_nn.errors import NetworkError
+from portable_nn.naming import named
 from portable_nn.plan import Data, PlanBuilder
 from portable_nn.schedules import check_choices, flag, positive, real
 from portable_nn.targets import (

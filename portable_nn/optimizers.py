@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from portable_nn import kernels
-from portable_nn.checks import named
 from portable_nn.drivers import LBFGS, Driver
 from portable_nn.errors import NetworkError
 from portable_nn.initializers import ones, zeros
+from portable_nn.naming import named
 from portable_nn.plan import PlanBuilder
 from portable_nn.schedules import (
     Rate,

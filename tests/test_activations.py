@@ -380,9 +380,10 @@ WRONG = [
     (lambda: pnn.GELU(True), "GELU takes 'none' or 'tanh' as approximate; got True"),
     (lambda: pnn.Maxout(1), "Maxout takes a number of pieces, 2 or more; got 1"),
     (lambda: pnn.Maxout(2.0), r"Maxout takes a number of pieces, 2 or more; got 2\.0"),
-    (lambda: pnn.gain("sofplus"), "gain takes an activation or its name, .*; got 'sofplus'"),
-    (lambda: pnn.gain(pnn.ReLU), "gain takes an activation or its name"),
-    (lambda: pnn.gain(pnn.Dense(3)), "gain takes an activation or its name"),
+    (lambda: pnn.gain("sofplus"), r"activation is one of .*; got 'sofplus'\. .* 'softplus'\?$"),
+    (lambda: pnn.gain("Tanh"), r"got 'Tanh'\. Did you mean 'tanh'\?$"),
+    (lambda: pnn.gain(pnn.ReLU), r"Did you mean ReLU\(\)\?$"),
+    (lambda: pnn.gain(pnn.Dense(3)), r"or an Activation object; got Dense\(.*\)\.$"),
 ]
 
 

@@ -126,9 +126,9 @@ def test_an_addition_has_its_kernels_their_gradients_and_helpers():
 
 
 def test_what_two_need_counts_for_none():
-    for shared in ("logistic", "tweedie_deviance", "Activation", "is_weight"):
+    for shared in ("logistic", "tweedie_deviance", "Activation", "is_weight", "SELU_SCALE"):
         assert shared in {name for _, name in SHARED}
-    for own in ("prelu", "normal", "cross_entropy", "SELU_SCALE", "_newton"):
+    for own in ("prelu", "normal", "cross_entropy", "_RATIO", "_newton"):
         assert own not in {name for _, name in SHARED}
     assert (budgets.KERNELS / "embedding.py", "embedding_grad") not in SHARED  # for its lowering
 

@@ -20,8 +20,9 @@ from portable_nn import (
     losses,
 )
 from portable_nn.arrays import brief
-from portable_nn.checks import count, flag, like, named, seed, table, targets, weights
+from portable_nn.checks import count, flag, like, seed, table, targets, weights
 from portable_nn.losses import LOSSES
+from portable_nn.naming import named
 from portable_nn.optimizers import OPTIMIZERS
 
 ROWS = np.array([[1.0, 2.0], [0.0, -3.5], [4.0, 5.0]])
@@ -334,7 +335,9 @@ def test_what_is_shown_is_short():
         (lambda: pnn.mlp([3], outputs=1, activation="swish"), "Did you mean 'silu'"),
         (lambda: losses.as_loss("MSE"), "Did you mean 'mean_squared_error'"),
         (lambda: losses.as_loss(pnn.Huber), r"Did you mean Huber\(\)"),
-        (lambda: pnn.Dense(3, weight="he_normal"), "Did you mean pnn.he_normal, without quotes"),
+        (lambda: pnn.Dense(3, weight="he_normal"), "Did you mean pnn.initializers.he_normal, wi"),
+        (lambda: pnn.Dense(3, bias="zeros"), "pnn.initializers.zeros, without quotes"),
+        (lambda: pnn.Scaled("glorot_uniform", 2), "pnn.initializers.glorot_uniform, without"),
         (lambda: pnn.Scaled(pnn.he_normal, "selu"), "pnn.gain"),
         (lambda: pnn.LayerNorm(32), "as epsilon; got 32. The number of features comes from"),
         (lambda: pnn.RMSNorm(32), "as epsilon; got 32. The number of features comes from"),

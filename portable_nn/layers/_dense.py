@@ -5,29 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from portable_nn import initializers, kernels
-from portable_nn.activations import ACTIVATIONS, Activation, Identity
-from portable_nn.checks import named
+from portable_nn import kernels
+from portable_nn.activations import Activation, as_activation
 from portable_nn.errors import NetworkError
-from portable_nn.initializers import glorot_uniform, zeros
+from portable_nn.initializers import check_initializer, glorot_uniform, zeros
 from portable_nn.layers._layer import Layer
 from portable_nn.plan import Initializer, PlanBuilder
 from portable_nn.schedules import real, whole
-
-
-def check_initializer(given: object, layer: str, name: str) -> None:
-    """Something to call, not a class."""
-    if not callable(given) or isinstance(given, type):
-        raise NetworkError(
-            f"{layer} takes an initializer as {name}, such as Normal(0.1), or a function "
-            f"(draws, shape) -> array; got {given!r:.60}.{_meant(given)}"
-        )
-
-
-def _meant(given: object) -> str:
-    """The function of this name, if that is what was given."""
-    known = isinstance(given, str) and callable(getattr(initializers, given, None))
-    return f" Did you mean pnn.{given}, without quotes?" if known else ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +58,7 @@ class Dense:
 
 
 def mlp(
-    hidden: Sequence[int], *, outputs: int, activation: str | Activation | Identity = "relu"
+    hidden: Sequence[int], *, outputs: int, activation: str | Activation = "relu"
 ) -> list[Layer]:
     """The common list: a ``Dense`` and an activation for each hidden size, a last ``Dense``.
 
@@ -83,11 +67,7 @@ def mlp(
     one = getattr(hidden, "shape", None) == () or not isinstance(hidden, Iterable)
     if one or isinstance(hidden, str):
         raise NetworkError(f"hidden sizes come in a list, such as [16]; got {hidden!r:.60}.")
-    if isinstance(activation, str) or not isinstance(activation, Activation | Identity):
-        table: dict[str, type[Layer]] = dict(ACTIVATIONS)
-        between = named(activation, table, "activation")
-    else:
-        between = activation
+    between = as_activation(activation)
     layers: list[Layer] = []
     for size in hidden:
         layers += [Dense(size), between]

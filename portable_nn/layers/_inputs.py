@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from portable_nn import kernels
 from portable_nn.errors import NetworkError
-from portable_nn.initializers import Normal
-from portable_nn.layers._dense import check_initializer
+from portable_nn.initializers import Normal, check_initializer
 from portable_nn.plan import Initializer, PlanBuilder
 from portable_nn.schedules import whole
 
