@@ -124,7 +124,7 @@ def test_a_network_starts_from_them(backend):
         (lambda: Constant("0"), "Constant takes a finite number, or an array .*; got '0'"),
         (lambda: Scaled(he_normal, math.nan), "Scaled takes a number above 0 as gain; got nan"),
         (lambda: Scaled(0.1, 2.0), r"an initializer as initializer, such as .*; got 0\.1\.$"),
-        (lambda: Scaled(Normal, 2.0), "takes an initializer as initializer, .* got <class .*Normal'>"),
+        (lambda: Scaled(Normal, 2.0), "an initializer as initializer, .* got <class .*Normal'>"),
     ],
 )
 def test_what_an_initializer_does_not_take(make, words):
