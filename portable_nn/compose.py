@@ -45,7 +45,13 @@ def compose(
         builder.backward(builder.outputs["loss"])
     if isinstance(optimizer, Optimizer):
         _add_updates(builder, optimizer)
-    return builder.build()
+    plan, width = builder.build(), builder.features(z)
+    if plan.row_shape is not None and loss.targets.width(width) != width:
+        raise NetworkError(
+            f"{type(loss).__name__} does not learn a number for each output, so a row of y cannot "
+            f"have the shape {plan.row_shape}; leave the last layer out."
+        )
+    return plan
 
 
 def _add_updates(builder: PlanBuilder, optimizer: Optimizer) -> None:

@@ -43,7 +43,9 @@ Pair = tuple[Array, Array, float]
 
 
 def _dot(xp: Any, a: Array, b: Array) -> float:
-    return float(xp.sum(a * b))
+    """Of vectors over their largest numbers, as products of these may overflow."""
+    sizes = [float(xp.max(xp.abs(vector))) or 1.0 for vector in (a, b)]
+    return sizes[0] * sizes[1] * float(xp.sum((a / sizes[0]) * (b / sizes[1])))
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ class Fitted:
         weight = checks.weights(sample_weight, len(x))
         if self.class_weights is not None:
             together = weight * self.class_weights[encoded[:, 0]]
-            weight = checks.weights(together, len(x), "sample_weight times class_weight")
+            what = "class_weight" if sample_weight is None else "sample_weight times class_weight"
+            weight = checks.weights(together, len(x), f"{what}, for {name},")
         if self.targets.dtype == "float":
             encoded = cast(encoded, dtype, name, y)
         return Rows(x, encoded, weight)

@@ -37,40 +37,53 @@ def fit(
     Ctrl-C acts between two steps: the running one ends, then ``KeyboardInterrupt`` is raised,
     and the parameters are those after that step (from before its epoch, if they are no longer
     finite); a second Ctrl-C does not wait for the step. A loss that is not finite raises
-    ``NonFiniteError``; the parameters are then those from before its epoch.
+    ``NonFiniteError``; the parameters are then those from before its epoch. Where the optimizer
+    keeps averages, these take their place, however the training ends.
     """
     with progress, _interrupts() as interrupted:
-        for epoch in range(epochs):
-            began, before = perf_counter(), _snapshot(training)
-            losses, weights = [], []
-            for batch in batches(epoch):
-                losses.append(training.step(batch))
-                weights.append(batch.weight)
-                progress.step()
-                if interrupted:
-                    if _not_finite(training):
-                        _restore(training, before)
-                    training.finish()
-                    raise KeyboardInterrupt
-            log = _fetch(training.session.backend, losses)
-            if not np.isfinite(log).all():
-                raise _explain(training, before, batches(epoch), epoch, log)
-            if epoch == epochs - 1 and (name := _not_finite(training)):
-                _restore(training, before)
-                raise NonFiniteError(f"the last epoch left {name} not finite. {ADVICE} {RESTORED}")
-            entry = {"loss": float(log @ weights / np.sum(weights))}
-            if validation is not None:
-                entry |= validation.measure(training.finished())
-            training.session.backend.synchronize()
-            entry["seconds"] = perf_counter() - began
-            for name, value in entry.items():
-                training.history.setdefault(name, []).append(value)
-            progress.epoch(epoch + 1, entry)
-            if interrupted:
-                break
-        training.finish()
+        try:
+            for epoch in range(epochs):
+                last = epoch == epochs - 1
+                _epoch(training, batches, epoch, last, validation, progress, interrupted)
+        finally:
+            training.finish()
+
+
+def _epoch(
+    training: Training,
+    batches: Callable[[int], Iterator[Batch]],
+    epoch: int,
+    last: bool,
+    validation: Validation | None,
+    progress: Progress,
+    interrupted: list[int],
+) -> None:
+    began, before = perf_counter(), _snapshot(training)
+    losses, weights = [], []
+    for batch in batches(epoch):
+        losses.append(training.step(batch))
+        weights.append(batch.weight)
+        progress.step()
         if interrupted:
+            if _not_finite(training):
+                _restore(training, before)
             raise KeyboardInterrupt
+    log = _fetch(training.session.backend, losses)
+    if not np.isfinite(log).all():
+        raise _explain(training, before, batches(epoch), epoch, log)
+    if last and (name := _not_finite(training)):
+        _restore(training, before)
+        raise NonFiniteError(f"the last epoch left {name} not finite. {ADVICE} {RESTORED}")
+    entry = {"loss": float(log @ weights / np.sum(weights))}
+    if validation is not None:
+        entry |= validation.measure(training.finished())
+    training.session.backend.synchronize()
+    entry["seconds"] = perf_counter() - began
+    for name, value in entry.items():
+        training.history.setdefault(name, []).append(value)
+    progress.epoch(epoch + 1, entry)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def _fetch(backend: Backend, losses: list[Array]) -> HostArray:
@@ -78,7 +91,7 @@ def _fetch(backend: Backend, losses: list[Array]) -> HostArray:
     return backend.to_host(backend.xp.stack(losses)).astype(np.float64)
 
 
-ADVICE = "Try a smaller learning rate, or fit(..., standardize=True)."
+ADVICE = "Try a smaller learning rate, if it has one, or fit(..., standardize=True)."
 RESTORED = "The parameters are those from before this epoch."
 Snapshot = tuple[int, dict[str, Array]]
 

@@ -265,11 +265,11 @@ class CrossEntropy(_OfLabels):
     label_smoothing
         s: learn ``(1 - s) one_hot(t) + s / classes`` (Szegedy et al. 2016), as PyTorch and Keras.
     class_weight
-        ``{label: number}``, or ``"balanced"``: ``n / (classes * count)`` of the rows of the fit, as
-        scikit-learn. It multiplies the weight of each row, also where a loss is only measured,
-        on validation data say. The loss is a weighted mean, as PyTorch's with ``weight``
-        (without smoothing: with it PyTorch weighs the smoothed classes); Keras divides by the
-        number of rows.
+        ``{label: number}``, or ``"balanced"``: ``n / (classes * count)`` of the rows of the fit (of
+        the first, with ``warm_start``), as scikit-learn. It multiplies the weight of each row,
+        also where a loss is only measured, on validation data say. The loss is a weighted mean,
+        as PyTorch's with ``weight`` (without smoothing: with it PyTorch weighs the smoothed
+        classes); Keras divides by the number of rows.
     """
 
     kernel = kernels.cross_entropy

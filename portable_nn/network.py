@@ -209,11 +209,12 @@ class Network:
         ShapeError, DataError, NetworkError, BackendError
             Before the first step, if something does not fit.
         NonFiniteError
-            If the loss becomes infinite or NaN.
+            If the loss becomes infinite or NaN; the parameters are those from before its epoch.
         KeyboardInterrupt
             On Ctrl-C, after the running step; the parameters are those it left.
         """
         epochs = checks.count(epochs, "epochs")
+        x = dict(x) if isinstance(x, Mapping) else x  # one may make new arrays at each look
         for name, value in {"shuffle": shuffle, "progress": progress}.items():
             checks.flag(value, name)
         before = self._fitted, self.history, self.columns
@@ -453,8 +454,14 @@ class Network:
         return self._fitted
 
     def __getstate__(self) -> dict[str, Any]:
-        """For ``pickle``: a plan holds functions, and is made again when it is needed."""
-        return {**vars(self), "_plans": {}}
+        """For ``pickle``: what a file holds too; plans are made again when they are needed."""
+        state = {**vars(self), "_plans": {}}
+        if self._fitted is not None:
+            session, plan = self._fitted.session, self.plan(mode="predict")
+            names = [buffer.name for buffer in plan.of_kind("parameter", "state")]
+            values = {name: session.state[name] for name in names if name in session.state}
+            state["_fitted"] = replace(self._fitted, session=Session(session.backend, values))
+        return state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         """A network of its own, with the parameters as they stand now; for "the best so far"."""

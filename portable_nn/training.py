@@ -230,7 +230,8 @@ class Training:
             step.run(self._hyperparameters(), "update")
         elif self._last is not None:
             batch, loss = self._last
-            same = self._drive.update(self, lambda: self.gradient(batch), loss)
+            with np.errstate(all="ignore"):  # a value that is not finite is found in the loss log
+                same = self._drive.update(self, lambda: self.gradient(batch), loss)
             whole = batch.n == len(batch.data.weight)
             self._settled = batch.data if same and whole and not self._draws else None
         self.updates += 1

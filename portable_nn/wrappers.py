@@ -320,7 +320,8 @@ class ParameterGroups:
         for k, (pattern, optimizer, own) in enumerate(self._parts(hyper), 1):
             left = {p: grad for p, grad in gradients.items() if p not in found}
             members = {p: grad for p, grad in left.items() if matches(pattern, p)}
-            if not members and k <= len(self.groups):
+            frozen = (p for p in builder.parameters() if p not in gradients)
+            if not (members or any(matches(pattern, p) for p in frozen)) and k <= len(self.groups):
                 raise NetworkError(
                     f"the group {pattern!r:.60} names no parameter that is trained and that "
                     f"groups before it leave: {', '.join(left) or 'none is left'}."

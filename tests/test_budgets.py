@@ -12,7 +12,7 @@ FOUND, SHARED = budgets.sizes()
 LARGER = {
     ("activation", "GELU"): (41, "two forms, and the normal distribution, which no standard has"),
     ("activation", "HardTanh"): (11, "two numbers to set, where others have one or none"),
-    ("optimizer", "LBFGS"): (39, "two published algorithms: a direction and a line search"),
+    ("optimizer", "LBFGS"): (40, "two published algorithms: a direction and a line search"),
     ("optimizer", "RMSProp"): (35, "plain in one fast kernel, else centred, with momentum, ..."),
     ("lowering", "embedding_grad"): (11, "NaN and codes that are none go by the meaning"),
 }

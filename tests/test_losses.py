@@ -598,7 +598,7 @@ BAD_WEIGHTS = [
     ),
     ("cross_entropy", K, LABELS, {"0": 1.0}, "the label '0', which is not among the 3 classes"),
     ("cross_entropy", K, np.minimum(LABELS, 1), "balanced", "y has none of 2. Give a number"),
-    ("cross_entropy", K, NAMES, dict.fromkeys(BY_NAME, 0.0), "times class_weight is all zeros"),
+    ("cross_entropy", K, NAMES, dict.fromkeys(BY_NAME, 0.0), "class_weight, for y, is all zeros"),
     ("binary_cross_entropy", K, BITS, "balanced", r"is for labels \(n,\); y is \(40, 3\)"),
     ("binary_cross_entropy", 1, BITS[:, 0], {1: 2.0}, "has no number for the class 0"),
 ]
@@ -614,7 +614,7 @@ def test_bad_class_weights(name, outputs, y, asked, words):
 def test_rows_of_a_class_that_weighs_nothing_are_no_validation():
     loss = pnn.CrossEntropy(class_weight={"ant": 0.0, "bee": 1.0, "cat": 1.0})
     ants = NAMES == "ant"
-    with pytest.raises(DataError, match="sample_weight times class_weight is all zeros"):
+    with pytest.raises(DataError, match="class_weight, for validation y, is all zeros"):
         Network([Dense(K)]).fit(X, NAMES, loss=loss, validation=(X[ants], NAMES[ants]), **QUIET)
 
 

@@ -69,6 +69,10 @@ class PlanBuilder:
         """The kernel that writes a buffer; None for what is given."""
         return next((call.kernel for call in self._calls if name in call.outputs), None)
 
+    def parameters(self) -> list[str]:
+        """Those there are so far, frozen ones too."""
+        return [b.name for b in self._buffers.values() if b.kind == "parameter"]
+
     def features(self, name: str) -> int:
         """Size of a buffer's last axis."""
         return int(self.shape(name)[-1])
@@ -183,7 +187,7 @@ class PlanBuilder:
 
     def end(self, z: str) -> None:
         """``z`` is the output of the last layer; check what layers asked for, and ``frozen``."""
-        parameters = self._parameters()
+        parameters = self.parameters()
         for pattern in self.frozen:
             if not any(matches(pattern, name) for name in parameters):
                 raise NetworkError(
@@ -283,7 +287,7 @@ class PlanBuilder:
             for gradient in call.kernel.backward(call, grads):
                 if any(needed[position] for position in gradient.of):
                     self._share(shares, call, gradient)
-        parameters = self._parameters()
+        parameters = self.parameters()
         for name in parameters:
             if name not in self._differentiable:
                 continue
@@ -294,9 +298,6 @@ class PlanBuilder:
         if not self.gradients:
             why = "all parameters are frozen" if parameters else "no layer has parameters"
             raise NetworkError(f"there is nothing to train: {why}.")
-
-    def _parameters(self) -> list[str]:
-        return [b.name for b in self._buffers.values() if b.kind == "parameter"]
 
     def _share(self, shares: Mapping[str, list[str]], call: Call, gradient: Gradient) -> None:
         of = [call.inputs[position] for position in gradient.of]
