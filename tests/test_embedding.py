@@ -8,6 +8,7 @@ import ways
 import portable_nn as pnn
 from portable_nn import Adam, Concatenate, Dense, Embedding, Input, Network, ReLU, kernels
 from portable_nn.errors import DataError, NetworkError
+from portable_nn.inputs import read_inputs
 from portable_nn.parity import check_kernel, check_training
 from portable_nn.parity._measure import Formulas
 from portable_nn.parity._walk import Rounding, walk
@@ -219,8 +220,13 @@ def test_the_narrowest_of_two_tables_counts():
 def test_codes_up_to_the_largest_that_float32_counts():
     x = np.array([[2**24 - 1], [2**24 - 2], [0]])
     plan = Network([Embedding(2**24, 1), Dense(1)]).plan("mean_squared_error", features=1)
-    assert plan.codes == {(0, 1): 2**24}
-    assert (x.astype(np.float32) == x).all()
+    read_inputs(x, 1).check(plan, 1)
+    with pytest.raises(DataError, match=r"x\[0, 0\] is 16777216.*0 to 16777215"):
+        read_inputs(x + 1, 1).check(plan, 1)
+    table = np.zeros((2**24, 1), np.float32)  # memory for what is written only
+    table[x[:, 0], 0] = 7.0, 5.0, 3.0
+    found = kernels.embedding.meaning(xp, x.astype(np.float32), table)
+    np.testing.assert_array_equal(found, [[7.0], [5.0], [3.0]])
     with pytest.raises(NetworkError, match="categories are 1 to 16777216"):
         Embedding(2**24 + 1, 1)
 

@@ -236,7 +236,7 @@ def test_a_plain_optimizer_has_nothing_to_finish():
     ("make", "said"),
     [
         (lambda: pnn.ClippedNorm("adam", 0.0), "ClippedNorm takes a number above 0 as limit"),
-        (lambda: pnn.ClippedValue("adam", "much"), "limit"),
+        (lambda: pnn.ClippedValue("adam", "much"), "above 0 as limit, or a .*; got 'much'"),
         (lambda: pnn.ClippedNorm("adem"), "Did you mean 'adam'"),
         (lambda: pnn.ClippedNorm(pnn.LBFGS()), "LBFGS has none"),
         (
@@ -246,11 +246,14 @@ def test_a_plain_optimizer_has_nothing_to_finish():
         (lambda: trained(SWA(pnn.ExponentialMovingAverage("adam"))), "two averages, one inside"),
         (lambda: pnn.Penalized("adam", decay_all_parameters="no"), "True or False as decay_all"),
         (lambda: pnn.ParameterGroups("adam", {1: "sgd"}), "groups such as"),
-        (lambda: pnn.Penalized("adam", l2=-1.0), "0 or more, as l2|0 or more as l2"),
-        (lambda: pnn.Decayed("adam", -1.0), "weight_decay"),
-        (lambda: pnn.MaxNorm("adam", -1.0), "limit"),
-        (lambda: pnn.ExponentialMovingAverage("adam", 1.0), "decay"),
-        (lambda: pnn.StochasticWeightAveraging("adam", -1.0), "start"),
+        (
+            lambda: pnn.Penalized("adam", l2=-1.0),
+            "Penalized takes a finite number, 0 or more as l2; got -1",
+        ),
+        (lambda: pnn.Decayed("adam", -1.0), "a finite number, 0 or more as weight_decay; got -1"),
+        (lambda: pnn.MaxNorm("adam", -1.0), "MaxNorm takes a number above 0 as limit; got -1"),
+        (lambda: pnn.ExponentialMovingAverage("adam", 1.0), "between 0 and 1.0 as decay; got 1"),
+        (lambda: pnn.StochasticWeightAveraging("adam", -1.0), "0 or more as start; got -1"),
         (lambda: pnn.ParameterGroups("adam", {}), "groups such as"),
         (lambda: pnn.ParameterGroups("adam", {"dense1": pnn.LBFGS()}), "LBFGS has none"),
     ],
