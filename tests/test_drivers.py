@@ -276,3 +276,44 @@ def test_another_gradient_in_between_is_noticed():
         before(part)
         loss = 0.5 * np.mean(np.sum((net.predict(X) - Y) ** 2, axis=1))
         assert float(step.step(batch)) == pytest.approx(loss, rel=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "strict-device1"], indirect=True)
+@pytest.mark.parametrize(
+    ("layers", "loss", "evaluations"),
+    [
+        ([pnn.Tanh(), pnn.Dropout(0.2)], "half_squared_error", 25),
+        ([pnn.ReLU()], "mean_absolute_error", 1),
+    ],
+    ids=["other masks at every update", "searches that end where they began"],
+)
+def test_fit_is_gradient_and_update_where_nothing_is_known(backend, layers, loss, evaluations):
+    """What the search ends with is not what the next update begins with."""
+    options = {"loss": loss, "optimizer": pnn.LBFGS(evaluations=evaluations), "batch_size": None}
+    options |= {"backend": backend}
+    one, two = (pnn.Network([pnn.Dense(8), *layers, pnn.Dense(2)], "float64") for _ in range(2))
+    step, losses = one.start(**options), []
+    for epoch in range(12):
+        for batch in step.batches(X, Y, epoch, shuffle=False):
+            losses.append(float(backend.to_host(step.gradient(batch))))
+            step.update()
+    two.fit(X, Y, epochs=12, shuffle=False, progress=False, **options)
+    # The same operations in the same order; a product may round otherwise where its memory lies
+    # otherwise, and twelve searches let that grow.
+    assert two.history["loss"] == pytest.approx(losses, rel=1e-8)
+    for name, value in two.parameters.items():
+        np.testing.assert_allclose(one.parameters[name], value, rtol=1e-7, atol=1e-9)
+
+
+def test_a_batch_cut_by_hand_is_computed_though_the_whole_is_known():
+    net = network()
+    step = net.start(loss="half_squared_error", optimizer="lbfgs", batch_size=None)
+    losses = []
+    for epoch in range(6):
+        (batch,) = step.batches(X, Y, epoch, shuffle=False)
+        rows = slice(0, 20) if epoch % 2 else slice(0, 60)
+        part = replace(batch, rows=batch.rows[rows], scale=60.0 * batch.scale / len(X[rows]))
+        losses.append(0.5 * np.mean(np.sum((net.predict(X[rows]) - Y[rows]) ** 2, axis=1)))
+        # Sums of up to 60 rows in another order.
+        assert float(step.step(part)) == pytest.approx(losses[-1], rel=1e-12)
+    assert len(set(losses)) == 6

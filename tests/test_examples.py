@@ -87,6 +87,19 @@ def test_scripts_of_no_tutorial_on_every_library(name, alone, monkeypatch, capsy
     assert words[name] in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("backend", ["strict-device1"], indirect=True)
+def test_rents_on_another_library(alone, monkeypatch, capsys):
+    """One of them, as its many rows take seconds: what the script says on NumPy."""
+    monkeypatch.syspath_prepend(FOLDER)
+    script, said = importlib.import_module("rents"), []
+    for place in (alone, None):
+        script.main(backend=place, epochs=1)
+        said.append(capsys.readouterr().out)
+        monkeypatch.undo()  # NumPy may start now
+    assert re.fullmatch(r"suggested rate 0\.\d+; half of the new rents are within \d+\n", said[0])
+    assert said[0] == said[1]
+
+
 def test_the_losses_of_the_ring_are_those_of_a_fit(monkeypatch, tmp_path):
     pytest.importorskip("matplotlib")
     monkeypatch.syspath_prepend(FOLDER)

@@ -301,20 +301,28 @@ def test_a_copy_is_saved_as_it_stands(tmp_path):
 # -- pickles ---------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("way", ["numpy", "numpy-reference", "strict-device1", "torch"])
-def test_a_pickle_is_the_network_on_the_default_backend(way):
+def test_a_pickle_is_the_network_on_the_default_backend(way, dtype):
     random = np.random.default_rng(0)
     x, y = random.normal(size=(40, 3)), random.integers(0, 3, 40)
     layers = [pnn.Dense(5), pnn.BatchNorm(), pnn.ReLU(), pnn.Dense(3)]
-    network = pnn.Network(layers).fit(
+    network = pnn.Network(layers, dtype).fit(
         x, y, loss="cross_entropy", epochs=2, backend=ways.open_way(way), progress=False
     )
     again = pickle.loads(pickle.dumps(network))
     assert again.backend is pnn.get_backend()
     assert again.history == network.history
-    np.testing.assert_array_equal(again.predict(x), network.predict(x))
-    for name, value in network.parameters.items():
-        np.testing.assert_array_equal(again.parameters[name], value)
+    found, held = (one._host_values("parameter", "state") for one in (again, network))
+    assert {name for name in held if name.startswith("batchnorm1.")} == {
+        f"batchnorm1.{name}" for name in ("scale", "shift", "mean", "variance")
+    }
+    assert found.keys() == held.keys()
+    for name, value in held.items():
+        assert value.dtype == dtype
+        np.testing.assert_array_equal(found[name], value, strict=True)
+    wanted = network.outputs(x, backend="numpy")
+    np.testing.assert_array_equal(again.outputs(x), wanted, strict=True)
     again.fit(x, y, loss="cross_entropy", epochs=1, warm_start=True, progress=False)
 
 

@@ -1,11 +1,16 @@
 """Optimizers around optimizers: clipping, decay, largest norms, averages, groups."""
 
+import os
+import signal
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from oracle import assert_trains_by_the_formulas
 
 import portable_nn as pnn
 from portable_nn.errors import NetworkError
+from portable_nn.progress import Progress
 
 GENERATOR = np.random.default_rng(5)
 X = GENERATOR.standard_normal((32, 5))
@@ -227,6 +232,114 @@ def test_a_plain_optimizer_has_nothing_to_finish():
     step.finish()
     assert_same(network, before)
     assert step.finished() is step.session
+
+
+# -- averages of a training that is broken off ----------------------------------------------
+
+AVERAGES = [pnn.ExponentialMovingAverage(MOMENTUM, decay=0.7), SWA(MOMENTUM)]
+both_averages = pytest.mark.parametrize("optimizer", AVERAGES, ids=["EMA", "SWA"])
+on_two = pytest.mark.parametrize("backend", ["numpy", "strict-device1"], indirect=True)
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def averages_after(updates, optimizer, **options):
+    """What the open loop leaves when it finishes after so many updates of four an epoch.
+
+    After none, the first values.
+    """
+    network = pnn.Network(LAYERS, dtype="float64")
+    options = {"batch_size": 8, "backend": "numpy"} | options
+    step = network.start(loss="half_squared_error", optimizer=optimizer, **options)
+    for epoch in range(9):
+        for batch in step.batches(X, Y, epoch):
+            if step.updates < updates:
+                step.step(batch)
+    if updates:
+        step.finish()
+    return network.parameters
+
+
+def broken_off(optimizer, error=KeyboardInterrupt, **options):
+    """A training of nine epochs that does not come to its end."""
+    network = pnn.Network(LAYERS, dtype="float64")
+    options = {"batch_size": 8, "epochs": 9, "progress": False} | options
+    with pytest.raises(error):
+        network.fit(X, Y, loss="half_squared_error", optimizer=optimizer, **options)
+    return network
+
+
+def spoiled(optimizer, at):
+    """The optimizer, with steps that leave nothing finite from this position on."""
+    inner = replace(optimizer.optimizer, learning_rate=lambda e: 0.1 if e < at else 1e200)
+    return replace(optimizer, optimizer=inner)
+
+
+# NumPy's own warnings are as the user has set them where no lowering runs.
+overflows = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")
+
+
+@on_two
+@both_averages
+@pytest.mark.parametrize("updates", [1, 6])
+def test_ctrl_c_in_an_epoch_leaves_the_averages(backend, optimizer, updates, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        Progress, "step", lambda _: seen.append(1) or (len(seen) == updates and interrupt())
+    )
+    network = broken_off(optimizer, backend=backend)
+    assert len(seen) == updates
+    assert_same(network, averages_after(updates, optimizer, backend=backend))
+
+
+@on_two
+@both_averages
+def test_ctrl_c_after_an_epoch_leaves_the_averages(backend, optimizer, monkeypatch):
+    monkeypatch.setattr(Progress, "epoch", lambda _, number, entry: number == 2 and interrupt())
+    network = broken_off(optimizer, backend=backend)
+    assert len(network.history["loss"]) == 2
+    assert_same(network, averages_after(8, optimizer, backend=backend))
+
+
+@overflows
+@both_averages
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_ctrl_c_in_an_epoch_that_is_undone_leaves_the_averages_before_it(
+    optimizer, epochs, monkeypatch
+):
+    """Its parameters are not finite; before the first epoch there is no average yet."""
+    seen, last = [], 4 * epochs + 3
+    monkeypatch.setattr(
+        Progress, "step", lambda _: seen.append(1) or (len(seen) == last and interrupt())
+    )
+    network = broken_off(spoiled(optimizer, epochs + 0.2))
+    assert len(seen) == last
+    assert_same(network, averages_after(4 * epochs, optimizer))
+
+
+@both_averages
+def test_to_finish_before_the_first_update_changes_nothing(optimizer):
+    network = pnn.Network(LAYERS, dtype="float64")
+    step = network.start(loss="half_squared_error", optimizer=optimizer, batch_size=8)
+    step.gradient(next(step.batches(X, Y, 0)))
+    step.finish()
+    assert_same(network, averages_after(0, optimizer))
+
+
+@overflows
+@on_two
+@both_averages
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_a_loss_that_is_not_finite_leaves_the_averages_before_its_epoch(backend, optimizer, epochs):
+    given = {"backend": backend, "validation": (X, Y)}
+    network = broken_off(spoiled(optimizer, epochs + 0.2), pnn.NonFiniteError, **given)
+    assert len(network.history.get("loss", [])) == epochs
+    assert_same(network, averages_after(4 * epochs, optimizer, backend=backend))
+    if epochs:
+        loss = 0.5 * np.mean(np.sum((network.predict(X) - Y) ** 2, axis=1))
+        assert network.history["validation_loss"][-1] == pytest.approx(loss, rel=1e-12)
 
 
 # -- what does not fit ----------------------------------------------------------------------
