@@ -203,11 +203,15 @@ class Training:
         self._last = batch, loss
         return loss
 
+    def _is_cut(self, batch: Batch) -> bool:
+        size = self._micro_batch_size
+        return size is not None and isinstance(batch, Batch) and batch.n > size
+
     def _parts(self, batch: Batch) -> list[Batch]:
         """A batch cut into micro-batches."""
-        if not isinstance(batch, Batch) or batch.n <= (self._micro_batch_size or batch.n):
+        size = self._micro_batch_size
+        if size is None or not self._is_cut(batch):
             return [batch]
-        size = self._micro_batch_size or batch.n
         return [
             replace(
                 batch, rows=batch.rows[k : min(k + size, batch.n)], first_row=batch.first_row + k
@@ -238,7 +242,7 @@ class Training:
 
     def step(self, batch: Batch) -> Array:
         """One whole training step; returns the loss () on the device."""
-        if self._drive is not None or len(self._parts(batch)) > 1:
+        if self._drive is not None or self._is_cut(batch):
             known = self._settled is batch.data and batch.n == len(batch.data.weight)
             loss = self._last[1] if self._last and known else self.gradient(batch)
             self.update()
@@ -320,7 +324,8 @@ class Training:
         if batch.data is not self._open[2]:
             raise DataError("this batch is of other data than batches(x, y) saw last.")
         self._check_owner()
-        if batch.n < self._neediest.kernel.least_rows:  # one that was cut by hand
+        least = self._neediest.kernel.least_rows
+        if least > 1 and batch.n < least:  # one that was cut by hand
             _check_batches(self._neediest, batch.n, None, None)
         fed = {"rows": batch.rows, "scale": batch.scale}
         for buffer, draw in self._draws:
