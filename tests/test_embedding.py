@@ -6,7 +6,7 @@ import pytest
 import ways
 
 import portable_nn as pnn
-from portable_nn import Adam, Concatenate, Dense, Embedding, Input, Network, ReLU, kernels
+from portable_nn import Adam, Concatenate, Dense, Embedding, Input, Network, ReLU, inputs, kernels
 from portable_nn.errors import DataError, NetworkError
 from portable_nn.inputs import read_inputs
 from portable_nn.parity import check_kernel, check_training
@@ -237,6 +237,23 @@ def test_a_table_too_large_for_a_batch():
         network.fit(
             np.arange(99)[:, None], Y[:1].repeat(99), loss="mean_squared_error", progress=False
         )
+
+
+SIZES = {
+    "a batch": ({"batch_size": 16}, 16),
+    "all rows": ({"batch_size": None}, N),
+    "fewer rows than a batch": ({"batch_size": 1000}, N),
+    "a part": ({"batch_size": None, "micro_batch_size": 9}, 9),
+}
+
+
+@pytest.mark.parametrize(("sizes", "rows"), SIZES.values(), ids=list(SIZES))
+def test_rows_at_a_time_are_those_of_a_part_of_a_batch(sizes, rows, monkeypatch):
+    monkeypatch.setattr(inputs, "ONE_HOT", 8 * 2 * 5)  # rows, codes in each, categories
+    with pytest.raises(NetworkError, match=f"a batch of {rows} rows looks up {2 * rows} codes"):
+        fitted(**sizes)
+    small = sizes | ({"micro_batch_size": 8} if sizes["batch_size"] is None else {"batch_size": 8})
+    assert fitted(**small).predict(CODES).shape == (N,)
 
 
 def test_it_takes_the_data_themselves():

@@ -141,8 +141,9 @@ def test_plan_by_names():
     assert "take_features" not in str(one)  # all columns there are
 
 
-def test_standardize_leaves_whole_numbers_and_scales_the_rest():
-    codes = np.arange(N) % 7
+@pytest.mark.parametrize("kind", ["int64", "int8", "uint8", "uint64"])
+def test_standardize_leaves_whole_numbers_and_scales_the_rest(kind):
+    codes = (np.arange(N) % 7).astype(kind)
     x = {"left": 100.0 + LEFT, "right": codes}
     found = fitted(x, standardize=True)._known().inputs
     np.testing.assert_array_equal(found.mean[3], 0.0)

@@ -1,6 +1,8 @@
 """Losses against independent ones: value and gradient, weights of rows and classes, the door."""
 
+import copy
 import math
+import pickle
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
@@ -577,6 +579,41 @@ def test_class_weights_are_saved(asked, tmp_path):
         again = one._known().loss
         one.fit(X[few], NAMES[few], loss=again, warm_start=True, **QUIET)
     np.testing.assert_array_equal(loaded.predict_proba(X), network.predict_proba(X))
+
+
+def saved_and_loaded(network, tmp_path):
+    network.save(tmp_path / "network.safetensors")
+    return pnn.load(tmp_path / "network.safetensors")
+
+
+COPIES = {
+    "deepcopy": lambda network, _: copy.deepcopy(network),
+    "load": saved_and_loaded,
+    "pickle": lambda network, _: pickle.loads(pickle.dumps(network)),
+}
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=list(COPIES))
+def test_class_weights_count_in_a_copy(copied, tmp_path):
+    """Those of the first rows, where its loss is measured and where it goes on with others."""
+    loss, few, quick = (
+        pnn.CrossEntropy(class_weight="balanced"),
+        slice(0, 12),
+        QUIET | {"epochs": 1},
+    )
+    network = Network([Dense(K)], "float64").fit(X, NAMES, loss=loss, **QUIET)
+    found = copied(network, tmp_path)
+    p = network.predict_proba(X[few])[np.arange(12), LABELS[few]]
+    wanted = np.average(-np.log(p), weights=by_row(balanced(NAMES))[few])
+    near(pnn.loss_surface(found, X[few], NAMES[few], points=3).loss[1, 1], wanted)
+    found.fit(
+        X[few], NAMES[few], loss=found._known().loss, warm_start=True,
+        validation=(X[few], NAMES[few]), **quick,
+    )  # fmt: skip
+    near(found.history["loss"][0], wanted)
+    p = found.predict_proba(X[few])[np.arange(12), LABELS[few]]
+    wanted = np.average(-np.log(p), weights=by_row(balanced(NAMES))[few])
+    near(found.history["validation_loss"][0], wanted)
 
 
 def test_the_mapping_is_that_of_the_time_it_was_given():

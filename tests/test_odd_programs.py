@@ -9,6 +9,7 @@ import pytest
 import ways
 from oracle import assert_trains_by_the_formulas
 
+import portable_nn as pnn
 from portable_nn import (
     SGD,
     Adam,
@@ -521,6 +522,27 @@ def test_the_last_update_may_not_end_in_infinity():
     with pytest.raises(NonFiniteError, match="last epoch left dense1"):
         network.fit(1e3 * X, Y, optimizer=SGD(1e38), warm_start=True, **options)
     assert np.isfinite(network.predict(X)).all()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "strict-device1"], indirect=True)
+@pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")
+def test_one_number_that_the_last_update_leaves_infinite_is_enough(backend):
+    """The last number of the last parameter, in the last epoch, whose loss is from before it."""
+
+    def rate(epoch):
+        return 0.01 if epoch < 2 else 1e303  # times a gradient near 1 it is finite, near 1e8 not
+
+    bias = pnn.ParameterGroups(SGD(0.01), {"dense1.bias": SGD(rate)})
+    options = {"loss": "half_squared_error", "batch_size": None, "progress": False}
+    options |= {"optimizer": bias, "backend": backend}
+    before, network = (Network([Dense(2)], "float64") for _ in range(2))
+    before.fit(X, Y * [1.0, 1e8], epochs=2, **options)
+    with pytest.raises(NonFiniteError, match=r"the last epoch left dense1\.bias not finite"):
+        network.fit(X, Y * [1.0, 1e8], epochs=3, **options)
+    assert list(network.parameters)[-1] == "dense1.bias"
+    for name, value in before.parameters.items():
+        np.testing.assert_array_equal(network.parameters[name], value, err_msg=name)
+    assert network.history["loss"] == before.history["loss"]
 
 
 def test_weights_count_by_their_ratios_only():
