@@ -97,6 +97,7 @@ class Training:
         self._batch_size, self._micro_batch_size = batch_size, micro_batch_size
         self._seed = seed
         self._last: tuple[Batch, Array] | None = None
+        self._whole: Batch | None = None  # of all rows, as it was yielded last
         self._settled: Rows | None = None  # of which loss and gradient are known as they stand
         self._given: tuple[Any, ...] = ()
         self._opened: Opened | None = None
@@ -183,7 +184,9 @@ class Training:
         indices, scale = backend.asarray(order, "index"), backend.asarray(scales, self.plan.dtype)
         for k, start in enumerate(starts.tolist()):
             stop = min(start + size, total)
-            yield Batch(rows, indices[start:stop], scale[k], float(weights[k]), begins[k])
+            batch = Batch(rows, indices[start:stop], scale[k], float(weights[k]), begins[k])
+            self._whole = batch if len(starts) == 1 else None
+            yield batch
 
     def gradient(self, batch: Batch) -> Array:
         """Forward, loss and backward; returns the loss () on the device.
@@ -236,14 +239,14 @@ class Training:
             batch, loss = self._last
             with np.errstate(all="ignore"):  # a value that is not finite is found in the loss log
                 same = self._drive.update(self, lambda: self.gradient(batch), loss)
-            whole = batch.n == len(batch.data.weight)
-            self._settled = batch.data if same and whole and not self._draws else None
+            same = same and batch is self._whole
+            self._settled = batch.data if same and not self._draws else None
         self.updates += 1
 
     def step(self, batch: Batch) -> Array:
         """One whole training step; returns the loss () on the device."""
         if self._drive is not None or self._is_cut(batch):
-            known = self._settled is batch.data and batch.n == len(batch.data.weight)
+            known = self._settled is batch.data and batch is self._whole
             loss = self._last[1] if self._last and known else self.gradient(batch)
             self.update()
             return loss

@@ -272,6 +272,9 @@ def test_another_gradient_in_between_is_noticed():
             step.step(batch)
     (batch,) = step.batches(X, Y, 3)
     part = replace(batch, rows=batch.rows[:5])
+    again = replace(batch, rows=batch.rows * 0 + batch.rows[:1])  # as many rows, of one
+    wanted = float(step.trace(again)[step.plan.outputs["loss"]])
+    assert float(step.step(again)) == pytest.approx(wanted, rel=1e-12)
     for before in (step.gradient, step.step):
         before(part)
         loss = 0.5 * np.mean(np.sum((net.predict(X) - Y) ** 2, axis=1))
