@@ -112,8 +112,12 @@ def two_axes(shape: tuple[int, ...], name: str, why: str = "") -> None:
 def width(shape: tuple[int, ...], features: int, name: str) -> None:
     """So many features a row."""
     if math.prod(shape[1:]) != features:
-        turned = f" Transpose it: {variable(name)}.T." if shape[0] == features else ""
-        raise ShapeError(f"the network takes (n, {features}); got {name} {shape}.{turned}")
+        code, remedy = variable(name), ""
+        if shape[0] == features:
+            remedy = f" Transpose it: {code}.T."
+            if len(shape) == 1:
+                remedy = f" A single row is {code}[None, :]."
+        raise ShapeError(f"the network takes (n, {features}); got {name} {shape}.{remedy}")
 
 
 def targets(

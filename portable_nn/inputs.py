@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from portable_nn import checks, kernels
+from portable_nn import checks
 from portable_nn.arrays import brief, numeric
 from portable_nn.errors import DataError, NetworkError, ShapeError
 from portable_nn.plan import Plan
@@ -34,7 +34,11 @@ def check_features(features: Any) -> Features:
 
 def total(features: Features) -> int:
     """Columns of the table."""
-    return sum(features.values()) if isinstance(features, Mapping) else features
+    return sum(_widths(features))
+
+
+def _widths(features: Features) -> list[int]:
+    return list(features.values()) if isinstance(features, Mapping) else [features]
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,9 @@ class Given:
 
     def check(self, plan: Plan, features: Features) -> None:
         """Compare with what the plan takes, of a network with these features."""
-        widths = features.values() if isinstance(features, Mapping) else [features]
         start = 0
-        for block, width in zip(self.blocks, widths, strict=True):
-            if (start, start + width) not in plan.flattened:
+        for block, width in zip(self.blocks, _widths(features), strict=True):
+            if len(block.shape) > 1 and (start, start + width) not in plan.flattened:
                 checks.two_axes(block.shape, block.name, ", or begin with the layer Flatten()")
             checks.width(block.shape, width, block.name)
             start += width
@@ -90,24 +93,24 @@ class Given:
             )
 
 
-ONE_HOT = 2**28
-"""Numbers that the gradient of an embedding may form: one for each code and category."""
+WORKSPACE = 2**28
+"""Numbers that a call of a training step may form on the way."""
 
 
-def check_one_hot(plan: Plan, rows: int) -> None:
-    """Refuse tables that are too large to be trained with batches of so many rows."""
+def check_workspace(plan: Plan, rows: int) -> None:
+    """Refuse what is too large to be trained with batches of so many rows."""
     sizes = {"n": rows, "rows": rows}
     for call in plan.calls:
-        if call.kernel is kernels.embedding_grad:
-            shapes = [plan.buffers[name].bound(sizes) for name in call.inputs]
-            size = kernels.one_hot_size(*shapes)
-            if size > ONE_HOT:
-                raise NetworkError(
-                    f"a batch of {rows} rows looks up {math.prod(shapes[0])} codes of "
-                    f"{call.inputs[2]} {shapes[2]}; their gradient would need {size:,} numbers, "
-                    f"more than {ONE_HOT:,}. Take a smaller batch_size, put rare categories "
-                    f"together, or freeze the table."
-                )
+        if call.kernel.workspace is None:
+            continue
+        size = call.kernel.workspace(*[plan.buffers[name].bound(sizes) for name in call.inputs])
+        if size > WORKSPACE:
+            output = call.outputs[0]
+            raise NetworkError(
+                f"a batch of {rows} rows makes {call.kernel.name} form {size:,} numbers for "
+                f"{output} {plan.buffers[output].bound(sizes)}, more than {WORKSPACE:,}. Take a "
+                f"smaller batch_size; of a table, put rare categories together, or freeze it."
+            )
 
 
 def read_inputs(x: Any, features: Features | None = None, name: str = "x") -> Given:
@@ -131,10 +134,13 @@ def read_inputs(x: Any, features: Features | None = None, name: str = "x") -> Gi
         if host.ndim < 2 and (names is None or host.ndim == 0):
             checks.two_axes(host.shape, label)
         host = numeric(checks.not_empty(host, label), label, part)
-        shape = host.shape if host.ndim > 1 else (len(host), 1)
         tables.append(host.reshape(len(host), -1))
         start = blocks[-1].stop if blocks else 0
-        blocks.append(Block(label, start, start + math.prod(shape[1:]), shape))
+        blocks.append(Block(label, start, start + math.prod(host.shape[1:]), host.shape))
+    if features is not None:
+        for block, width in zip(blocks, _widths(features), strict=True):
+            if len(block.shape) == 1:  # it may be one row: before rows are compared
+                checks.width(block.shape, width, block.name)
     if len({len(table) for table in tables}) > 1:
         counts = ", ".join(f"{block.name} {block.shape[0]}" for block in blocks)
         raise ShapeError(f"inputs have as many rows as each other; got {counts}.")

@@ -16,7 +16,7 @@ from portable_nn.errors import NetworkError, NonFiniteError, NotFittedError, Sha
 from portable_nn.files import write_model
 from portable_nn.fitted import Fitted, learn_class_weights, learn_inputs, learn_targets
 from portable_nn.fitting import fit
-from portable_nn.inputs import Features, check_features, check_one_hot, read_inputs
+from portable_nn.inputs import Features, check_features, check_workspace, read_inputs
 from portable_nn.layers import Layer, check_layers
 from portable_nn.losses import Loss, as_loss
 from portable_nn.optimizers import Adam, Optimizer, as_optimizer, check_hyperparameters
@@ -300,7 +300,7 @@ class Network:
             plan = self.plan(chosen, step_by, features=features, frozen=names)
             given.check(plan, features)
             n, columns = given.table.shape
-            check_one_hot(plan, min(n, micro_batch_size or batch_size or n))
+            check_workspace(plan, min(n, batch_size or n, micro_batch_size or n))
             labels = checks.targets(y, n, columns=columns, row_shape=plan.row_shape)
             evaluated = self.plan(chosen, features=features, mode="evaluate")
             outputs = int(evaluated.buffers[evaluated.outputs["output"]].shape[-1])

@@ -1,5 +1,7 @@
 """Embedding: codes looked up in a trained table, and what the door says of codes."""
 
+from dataclasses import replace
+
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
@@ -233,7 +235,7 @@ def test_codes_up_to_the_largest_that_float32_counts():
 
 def test_a_table_too_large_for_a_batch():
     network = Network([Embedding(2**23, 1, pnn.initializers.zeros), Dense(1)])
-    with pytest.raises(NetworkError, match=r"64 rows looks up 64 codes of embedding1.weight"):
+    with pytest.raises(NetworkError, match=r"64 rows makes embedding_grad form 536,870,912"):
         network.fit(
             np.arange(99)[:, None], Y[:1].repeat(99), loss="mean_squared_error", progress=False
         )
@@ -244,16 +246,52 @@ SIZES = {
     "all rows": ({"batch_size": None}, N),
     "fewer rows than a batch": ({"batch_size": 1000}, N),
     "a part": ({"batch_size": None, "micro_batch_size": 9}, 9),
+    "a batch smaller than a part": ({"batch_size": 16, "micro_batch_size": 64}, 16),
+    "fewer rows than either": ({"batch_size": 1000, "micro_batch_size": 1000}, N),
 }
 
 
 @pytest.mark.parametrize(("sizes", "rows"), SIZES.values(), ids=list(SIZES))
 def test_rows_at_a_time_are_those_of_a_part_of_a_batch(sizes, rows, monkeypatch):
-    monkeypatch.setattr(inputs, "ONE_HOT", 8 * 2 * 5)  # rows, codes in each, categories
-    with pytest.raises(NetworkError, match=f"a batch of {rows} rows looks up {2 * rows} codes"):
+    monkeypatch.setattr(inputs, "WORKSPACE", 8 * 2 * 5)  # rows, codes in each, categories
+    with pytest.raises(
+        NetworkError, match=f"a batch of {rows} rows .* form {rows * 2 * 5} numbers"
+    ):
         fitted(**sizes)
     small = sizes | ({"micro_batch_size": 8} if sizes["batch_size"] is None else {"batch_size": 8})
     assert fitted(**small).predict(CODES).shape == (N,)
+
+
+class OwnLookup:
+    """A lookup layer with kernels of its own, of the same meanings."""
+
+    def forward(self, builder, x, mode):
+        table = builder.parameter("table", (2**23, 1), pnn.initializers.zeros)
+        return builder.call(own_embedding, x, table)
+
+
+own_embedding_grad = replace(kernels.embedding_grad, name="own_embedding_grad")
+own_embedding = replace(
+    kernels.embedding,
+    backward=lambda call, grads: [
+        kernels.Gradient((1,), (call.inputs[0], grads[0], call.inputs[1]), own_embedding_grad)
+    ],
+)
+
+
+def start(layer, rows, **options):
+    step = Network([layer, Dense(1)]).start(loss="mean_squared_error", **options)
+    step.open(np.arange(rows)[:, None], np.zeros(rows))
+
+
+@pytest.mark.parametrize(
+    "layer", [Embedding(2**23, 1, pnn.initializers.zeros), OwnLookup()], ids=["its own", "a user's"]
+)
+def test_any_kernel_that_forms_too_many_numbers_is_refused(layer):
+    said = r"33 rows makes \w+ form 276,824,064 numbers for grad_\w+1\.\w+ \(8388608, 1\), more"
+    with pytest.raises(NetworkError, match=said):
+        start(layer, 99, batch_size=33)
+    start(layer, 99, batch_size=32)  # 2**28 of them, which may be
 
 
 def test_it_takes_the_data_themselves():

@@ -75,6 +75,30 @@ def test_an_input_of_one_column_may_be_flat():
     np.testing.assert_array_equal(network.predict(tall), fitted(tall).predict(x))
 
 
+def test_one_row_given_flat():
+    network = fitted({"left": LEFT}, [Input("left"), Dense(1)])
+    said = r"takes \(n, 3\); got x\['left'\] \(3,\)\. A single row is x\['left'\]\[None, :\]\.$"
+    with pytest.raises(ShapeError, match=said):
+        network.predict({"left": LEFT[0]})
+    assert network.predict({"left": LEFT[0][None, :]}).shape == (1, 1)
+    with pytest.raises(ShapeError, match=r"got x\['left'\] \(40,\)\.$"):
+        network.predict({"left": LEFT[:, 0]})
+    with pytest.raises(
+        ShapeError, match=r"got x\['left'\] \(3, 40\)\. Transpose it: x\['left'\]\.T\.$"
+    ):
+        network.predict({"left": LEFT.T})
+
+
+def test_one_row_of_several_inputs_given_flat():
+    with pytest.raises(ShapeError, match=r"A single row is x\['left'\]\[None, :\]"):
+        fitted().predict({"left": LEFT[0], "right": RIGHT[0]})
+    with pytest.raises(ShapeError, match=r"A single row is x\['right'\]\[None, :\]"):
+        fitted().predict({"left": LEFT[:1], "right": RIGHT[0]})
+    network = fitted({"image": IMAGES}, [Input("image"), Flatten(), Dense(1)])
+    with pytest.raises(ShapeError, match=r"\(24,\)\. A single row is x\['image'\]\[None, :\]"):
+        network.predict({"image": IMAGES[0].ravel()})
+
+
 def test_validation_weights_and_one_backend_like_another(backend):
     weight = np.arange(N) % 3.0
     here = fitted(backend=backend, validation=(X, Y), sample_weight=weight)
@@ -204,6 +228,44 @@ def test_a_network_of_one_table_takes_no_names():
     network = fitted(LEFT, [Dense(1)])
     with pytest.raises(DataError, match=r"takes one table \(n, 3\); got x with inputs by name"):
         network.predict(X)
+
+
+class Own:
+    """A layer that asks for what Input and Reshape ask for."""
+
+    def __init__(self, ask):
+        self.ask = ask
+
+    def forward(self, builder, x, mode):
+        return self.ask(builder, x) or x
+
+
+OWN = {
+    "no name": (lambda b, x: b.input("top", x, "Own('top')"), r"^Own\('top'\) takes an input of"),
+    "late": (
+        lambda b, x: b.input("left", b.call(pnn.kernels.tanh, x), "Own(1)"),
+        r"^Own\(1\) takes the data",
+    ),
+    "twice": (
+        lambda b, x: b.input("right", b.input("left", x, "Own(1)"), "Own(2)"),
+        r"^Own\(2\) comes first",
+    ),
+    "not last": (
+        lambda b, x: b.reshape(x, (5, 1), "Own(3)"),
+        r"^Own\(3\) is the last layer.*others come",
+    ),
+    "two": (
+        lambda b, x: [b.reshape(x, (5, 1), f"Own({k})") for k in (3, 4)],
+        r"^Own\(4\).*there is another",
+    ),
+}
+
+
+@pytest.mark.parametrize(("ask", "said"), OWN.values(), ids=list(OWN))
+def test_errors_name_the_layer_that_asked(ask, said):
+    taking = Concatenate([[Input("left")], [Input("right")]])
+    with pytest.raises(NetworkError, match=said):
+        fitted(X, [Concatenate([[Own(ask)], [taking]]), Dense(1)])
 
 
 @pytest.mark.parametrize("name", [3, None, b"x"])

@@ -303,6 +303,36 @@ def test_long_layers_are_cut(network):
     assert "x11" not in texts(axes)
 
 
+@pytest.mark.parametrize(
+    ("layer", "note"),
+    [
+        (pnn.BatchNorm(), "batchnorm"),
+        (pnn.LayerNorm(), "layernorm"),
+        (pnn.PReLU(), "prelu"),
+        (pnn.Dropout(0.5), ""),
+        (pnn.Softmax(), "softmax"),
+        (pnn.Residual([pnn.Identity()]), "residual"),  # z + z, of one value
+        (pnn.Concatenate([[pnn.Tanh()]]), "concatenate"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else type(given).__name__,
+)
+def test_what_keeps_the_number_of_features_is_a_note(layer, note):
+    layers = [pnn.Dense(4), layer, pnn.ReLU(), pnn.Dense(3), layer, pnn.Dense(1), layer]
+    axes = plotting.plot_network(fit(layers, loss="mean_squared_error"))
+    assert len(axes.patches) == 2 + 4 + 3 + 1
+    assert [len(lines.get_segments()) for lines in axes.collections] == [8, 12, 3]
+    both = [name for name in (note, "relu") if name]
+    assert texts(axes)[-4:] == ["", "\n".join(both), note, note]
+
+
+def test_one_named_input_and_codes_are_a_column():
+    named = fit([pnn.Input("a"), pnn.Dense(1)], {"a": XOR})
+    assert len(plotting.plot_network(named).patches) == 2 + 1
+    axes = plotting.plot_network(fit([pnn.Embedding(2, 1), pnn.Dense(1)]))
+    assert len(axes.patches) == 2 + 1
+    assert {"x1", "x2", "embedding"} <= set(texts(axes))
+
+
 def test_a_network_of_zeros_is_drawn():
     zero = pnn.Dense(1, weight=lambda draws, shape: np.zeros(shape))
     network = pnn.Network([zero])
@@ -329,6 +359,54 @@ def twice(xp, z):
 @kernels.kernel(shapes=lambda grad: ((*grad[:-1], grad[-1] // 2),))
 def half(xp, grad):
     return grad[..., : grad.shape[-1] // 2] + grad[..., grad.shape[-1] // 2 :]
+
+
+class Constant:
+    """A Dense layer that is fed by a parameter."""
+
+    def forward(self, builder, x, mode):
+        shapes = {"rows": (4, 2), "weight": (2, 3)}
+        return builder.call(
+            kernels.linear,
+            *[builder.parameter(k, s, pnn.initializers.ones) for k, s in shapes.items()],
+        )
+
+
+D = pnn.Dense(2)
+NO_CHAIN = {
+    "shortcut": (
+        [D, pnn.Residual([D], shortcut=[D]), D],
+        XOR,
+        "residual1 is made of residual1.shortcut.* and residual1.dense1",
+    ),
+    "residual": (
+        [D, pnn.Residual([D]), D],
+        XOR,
+        "residual1 is made of dense1 and residual1.dense1",
+    ),
+    "residual last": ([D, pnn.Residual([D])], XOR, "residual1 is made of"),
+    "residual first": ([pnn.Residual([D]), D], XOR, "residual1 is made of x and"),
+    "branches": ([pnn.Concatenate([[D], [D]]), D], XOR, "concatenate1 is made of"),
+    "inputs": (
+        [pnn.Concatenate([[pnn.Input("a")], [pnn.Input("c"), pnn.Embedding(4, 2)]]), D],
+        {"a": XOR, "c": np.arange(4)},
+        "concatenate1 is made of concatenate1.branch1.* and concatenate1.branch2",
+    ),
+    "embedding": ([pnn.Embedding(2, 3), D], XOR, "embedding1 makes 6 features of 2"),
+    "maxout": ([pnn.Dense(4), pnn.Maxout(), D], XOR, "maxout1 makes 2 features of 4"),
+    "glu": ([pnn.Dense(4), pnn.GLU(), D], XOR, "glu1 makes 2 features of 4"),
+    "glu last": ([pnn.Dense(4), pnn.SwiGLU()], XOR, "swiglu1 makes 2 features of 4"),
+    "constant": ([Constant(), D], XOR, "constant1 is made of parameters"),
+    "none": ([pnn.PReLU()], XOR, "here is none"),
+}
+
+
+@pytest.mark.parametrize(("layers", "x", "said"), NO_CHAIN.values(), ids=list(NO_CHAIN))
+def test_what_is_not_one_dense_layer_after_another_has_no_diagram(layers, x, said):
+    network = fit(layers, x, np.zeros((4, 2)), "mean_squared_error")
+    with pytest.raises(pnn.NetworkError, match=f"each fed by the one before; {said}"):
+        plotting.plot_network(network)
+    assert not pyplot.get_fignums()
 
 
 def test_what_has_no_diagram(network):

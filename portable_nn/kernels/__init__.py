@@ -48,7 +48,7 @@ from portable_nn.kernels.dense import (
     negative,
     subtract,
 )
-from portable_nn.kernels.embedding import embedding, embedding_grad, one_hot_size
+from portable_nn.kernels.embedding import embedding, embedding_grad
 from portable_nn.kernels.features import concatenate, pad_features, split_features, take_features
 from portable_nn.kernels.gated import (
     glu,
@@ -210,7 +210,6 @@ __all__ = [
     "multiply",
     "negative",
     "nesterov",
-    "one_hot_size",
     "pad_features",
     "penalized",
     "pointwise_loss",

@@ -50,6 +50,9 @@ class Kernel:
         ``cost(*input_shapes)``: floating point operations.
     least_rows
         The fewest rows of a batch that it is made for: 2 for a variance over the rows.
+    workspace
+        ``workspace(*input_shapes)``: how many numbers its meaning forms on the way, where these
+        are many more than go in and come out; ``fit`` refuses a batch for which it is too large.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Kernel:
     branch: Callable[..., Any] | None = None
     cost: Callable[..., int] = lambda *shapes: math.prod(shapes[0])
     least_rows: int = 1
+    workspace: Callable[..., int] | None = None
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}>"

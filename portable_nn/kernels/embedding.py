@@ -13,15 +13,16 @@ from portable_nn.kernels._kernel import Gradient, multilinear
 from portable_nn.typing import Array, Namespace, Shape
 
 
-def one_hot_size(codes: Shape, grad: Shape, table: Shape) -> int:
-    """How many numbers ``embedding_grad`` forms on the way."""
+def _one_hot_size(codes: Shape, grad: Shape, table: Shape) -> int:
+    """One number for each code and category."""
     return math.prod(int(size) for size in codes) * int(table[-2])
 
 
 @multilinear(
     shapes=lambda codes, grad, table: ((*grad[:-2], *table[-2:]),),
     length=lambda codes, grad, table: math.prod(codes[-2:]),
-    cost=lambda codes, grad, table: 2 * one_hot_size(codes, grad, table) * table[-1],
+    cost=lambda codes, grad, table: 2 * _one_hot_size(codes, grad, table) * table[-1],
+    workspace=_one_hot_size,
 )
 def embedding_grad(xp: Namespace, codes: Array, grad: Array, table: Array) -> Array:
     """``dL/dtable``: codes (n, m), grad (n, m * k), table (c, k) -> (c, k); table is its shape.

@@ -34,7 +34,7 @@ class Input:
             raise NetworkError(f"Input takes the name of an input; got {self.name!r:.60}.")
 
     def forward(self, builder: PlanBuilder, x: str, mode: str) -> str:
-        return builder.input(self.name, x)
+        return builder.input(self.name, x, f"Input({self.name!r})")
 
 
 @dataclass(frozen=True)
@@ -114,5 +114,5 @@ class Reshape:
                 f"Reshape({self.shape}) takes {math.prod(self.shape)} outputs; there are "
                 f"{builder.features(x)} before it."
             )
-        builder.reshape(x, self.shape)
+        builder.reshape(x, self.shape, f"Reshape({self.shape})")
         return x

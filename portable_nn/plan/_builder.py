@@ -29,7 +29,7 @@ class PlanBuilder:
         self._columns: dict[str, Columns] = {}
         self._codes: dict[Columns, int] = {}
         self._flattened: set[Columns] = set()
-        self._reshaped: tuple[str, tuple[int, ...]] | None = None
+        self._reshaped: tuple[str, tuple[int, ...], str] | None = None
         self._buffers: dict[str, Buffer] = {}
         self._calls: list[Call] = []
         self._carry: defaultdict[str, dict[str, str]] = defaultdict(dict)
@@ -150,14 +150,14 @@ class PlanBuilder:
             )
         return self._columns[x]
 
-    def input(self, name: str, x: str) -> str:
+    def input(self, name: str, x: str, asked_by: str) -> str:
         """The columns of a named input, of ``x``, which is the data."""
-        columns = self.columns(x, f"Input({name!r})")
+        columns = self.columns(x, asked_by)
         if name not in self.inputs:
             known = ", ".join(map(repr, self.inputs))
             what = f"has the inputs {known}" if known else "is one table without names"
             raise NetworkError(
-                f"Input({name!r}) takes an input of this name, but x {what}; give x as a dict "
+                f"{asked_by} takes an input of this name, but x {what}; give x as a dict "
                 f"{{name: array}} that has {name!r}."
             )
         self.taken.add(name)
@@ -165,7 +165,7 @@ class PlanBuilder:
         if columns == (start, stop):
             return x
         if columns in self.inputs.values():
-            raise NetworkError(f"Input({name!r}) comes first in its branch, not after an Input.")
+            raise NetworkError(f"{asked_by} comes first in its branch, not after an Input.")
         found = self.call(take_features, x, start=start, stop=stop)
         self._columns[found] = (start, stop)
         return found
@@ -179,11 +179,11 @@ class PlanBuilder:
         """Rows of ``x``, columns of the data, may be given in any shape."""
         self._flattened.add(self.columns(x, asked_by))
 
-    def reshape(self, x: str, shape: tuple[int, ...]) -> None:
+    def reshape(self, x: str, shape: tuple[int, ...], asked_by: str) -> None:
         """``x``, which is to be the output of the network, has rows of this shape."""
         if self._reshaped is not None:
-            raise NetworkError("Reshape is the last layer of a network; there is another.")
-        self._reshaped = (x, shape)
+            raise NetworkError(f"{asked_by} is the last layer of a network; there is another.")
+        self._reshaped = (x, shape, asked_by)
 
     def end(self, z: str) -> None:
         """``z`` is the output of the last layer; check what layers asked for, and ``frozen``."""
@@ -202,7 +202,7 @@ class PlanBuilder:
             )
         if self._reshaped is not None and self._reshaped[0] != z:
             raise NetworkError(
-                f"Reshape({self._reshaped[1]}) is the last layer of a network, as layers pass on "
+                f"{self._reshaped[2]} is the last layer of a network, as layers pass on "
                 f"rows of features; here others come after it."
             )
 

@@ -16,6 +16,8 @@ from portable_nn.plotting._axes import fitted, open_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from portable_nn.kernels import Call
+    from portable_nn.plan import Plan
     from portable_nn.typing import HostArray
 
 Names = Sequence[Sequence[str] | None]
@@ -42,7 +44,8 @@ def plot_network(network: Network, *, names: Names | None = None, axes: Axes | N
     Raises
     ------
     NetworkError
-        If it is not one linear layer after another.
+        If it is not one linear layer after another, with what keeps the number of features
+        between them: ``Residual``, ``Concatenate``, ``GLU`` and ``Maxout`` have no diagram.
     ShapeError
         If ``names`` do not fit.
     """
@@ -61,19 +64,45 @@ def plot_network(network: Network, *, names: Names | None = None, axes: Axes | N
 
 
 def _columns(network: Network) -> tuple[list[HostArray], list[list[str]]]:
-    """The weights (in, out) between columns, and what is applied to each column."""
+    """The weights (in, out) between columns, and what is applied to each column.
+
+    Found on the way back from the output: where each call has one value before it, of as many
+    features but for ``linear``, this is all there is.
+    """
+    plan = network.plan(mode="predict")
+    writers = {name: call for call in plan.calls for name in call.outputs}
     weights: list[HostArray] = []
     applied: list[list[str]] = [[]]
-    for call in network.plan(mode="predict").calls:
+    name = plan.outputs["output"]
+    while name in writers:
+        call = writers[name]
+        before = _value_before(plan, call)
         if call.kernel is kernels.linear:
             weights.append(network.parameters[call.inputs[1]])
             applied.append([])
-        else:  # by the name of its layer, without the number
+        elif plan.buffers[name].shape == plan.buffers[before].shape:
+            # By the name of its layer, without the number.
             applied[-1].append(call.outputs[0].partition(".")[0].rstrip("0123456789"))
-    outputs = [weight.shape[1] for weight in weights[:-1]]
-    if not weights or outputs != [len(weight) for weight in weights[1:]]:
-        raise NetworkError("a diagram is of Dense layers, each fed by the one before.")
-    return weights, [list(dict.fromkeys(kinds)) for kinds in applied]
+        else:
+            made, of = plan.buffers[name].shape[-1], plan.buffers[before].shape[-1]
+            raise _no_diagram(f"{name} makes {made} features of {of}")
+        name = before
+    if not weights:
+        raise _no_diagram("here is none")
+    return weights[::-1], [list(dict.fromkeys(kinds[::-1])) for kinds in applied[::-1]]
+
+
+def _value_before(plan: Plan, call: Call) -> str:
+    """What a call is applied to, besides parameters and state."""
+    kinds = {name: plan.buffers[name].kind for name in call.inputs}
+    values = [name for name, kind in kinds.items() if kind not in ("parameter", "state")]
+    if len(values) != 1:
+        raise _no_diagram(f"{call.outputs[0]} is made of {' and '.join(values) or 'parameters'}")
+    return values[0]
+
+
+def _no_diagram(found: str) -> NetworkError:
+    return NetworkError(f"a diagram is of Dense layers, each fed by the one before; {found}.")
 
 
 def _labels(names: Names | None, sizes: list[int]) -> list[list[str]]:
