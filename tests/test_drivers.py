@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import ways
 
 import portable_nn as pnn
 from portable_nn import drivers, parity
@@ -15,6 +16,12 @@ GENERATOR = np.random.default_rng(3)
 X = GENERATOR.standard_normal((60, 4))
 Y = np.sin(X @ GENERATOR.standard_normal((4, 2)))
 SPREAD = np.logspace(0, 3, 30)
+
+
+@pytest.fixture(params=ways.ONE_EACH)
+def backend(request):
+    """One way of each library: here are whole trainings, of calls that run on every way."""
+    return ways.open_way(request.param)
 
 
 def minimized(function, start, iterations, **options):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import ways
 
 import portable_nn as pnn
 from portable_nn import Adam, Dense, Dropout, Embedding, Network, Residual, Tanh
@@ -10,6 +11,12 @@ from portable_nn.errors import NetworkError
 RNG = np.random.default_rng(2)
 X = RNG.normal(size=(50, 4))
 Y = np.sin(X @ RNG.normal(size=(4, 2)))
+
+
+@pytest.fixture(params=ways.ONE_EACH)
+def backend(request):
+    """One way of each library: here are whole trainings, of calls that run on every way."""
+    return ways.open_way(request.param)
 
 
 def layers():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import ways
 
 import portable_nn as pnn
 from portable_nn import Concatenate, Dense, Flatten, Input, Network, Reshape, Tanh
@@ -13,6 +14,12 @@ N = 40
 LEFT, RIGHT = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 2))
 Y = (LEFT[:, :1] - RIGHT[:, 1:]).round(3)
 X = {"left": LEFT, "right": RIGHT}
+
+
+@pytest.fixture(params=ways.ONE_EACH)
+def backend(request):
+    """One way of each library: here are whole trainings, of calls that run on every way."""
+    return ways.open_way(request.param)
 
 
 def branches():

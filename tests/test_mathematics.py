@@ -10,6 +10,7 @@ import array_api_compat.numpy
 import fresh
 import numpy as np
 import pytest
+import ways
 
 from portable_nn import Reference
 
@@ -33,6 +34,12 @@ EXPECTED = {  # by script: how many comparisons it makes, and some of what it pr
     ),
 }
 SCRIPTS = sorted(EXPECTED)
+
+
+@pytest.fixture(params=ways.ONE_EACH)
+def backend(request):
+    """One way of each library: here are whole trainings, of calls that run on every way."""
+    return ways.open_way(request.param)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from dataclasses import replace
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
+import ways
 
 import portable_nn as pnn
 from portable_nn import kernels, parity
@@ -15,6 +16,12 @@ GENERATOR = np.random.default_rng(5)
 X = GENERATOR.normal(size=(20, 4)) * [1.0, 3.0, 0.2, 1.0] + [0.0, 5.0, -1.0, 2.0]
 Y = GENERATOR.normal(size=(20, 2))
 STEPS = 5
+
+
+@pytest.fixture(params=ways.ONE_EACH)
+def backend(request):
+    """One way of each library: here are whole trainings, of calls that run on every way."""
+    return ways.open_way(request.param)
 
 
 def around(layer):

@@ -7,6 +7,7 @@ import sys
 import fresh
 import numpy as np
 import pytest
+import ways
 
 EPOCHS = 10_000
 FIRST = {  # what the text's class begins with, to eight digits
@@ -22,6 +23,12 @@ PRINTED = [  # what it prints
     "0.693068", "0.017021", "0.006714", "0.004193", "0.003059",
     "0.002412", "0.001994", "0.001700", "0.001482", "0.001314",
 ]  # fmt: skip
+
+
+@pytest.fixture(params=ways.ONE_EACH)
+def backend(request):
+    """One way of each library: here are whole trainings, of calls that run on every way."""
+    return ways.open_way(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import ways
 from oracle import assert_trains_by_the_formulas
 
 import portable_nn as pnn
@@ -18,6 +19,12 @@ Y = GENERATOR.standard_normal((32, 2))
 LAYERS = [pnn.Dense(6), pnn.Tanh(), pnn.Dense(2)]
 MOMENTUM = pnn.SGD(0.1, momentum=0.9)
 SWA = pnn.StochasticWeightAveraging
+
+
+@pytest.fixture(params=ways.ONE_EACH)
+def backend(request):
+    """One way of each library: here are whole trainings, of calls that run on every way."""
+    return ways.open_way(request.param)
 
 
 def trained(optimizer, backend="numpy", epochs=3, layers=LAYERS, **options):
