@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from portable_nn import kernels
@@ -10,7 +11,7 @@ from portable_nn.schedules import positive
 
 
 @dataclass(frozen=True)
-class _Dropping:
+class _Dropping(ABC):
     """Base of a layer that drops each element with probability ``rate``, in training only."""
 
     rate: float
@@ -23,9 +24,9 @@ class _Dropping:
             return x
         return self.dropped(builder, x, builder.draw("dropout", x, self.rate))
 
+    @abstractmethod
     def dropped(self, builder: PlanBuilder, x: str, mask: str) -> str:
         """Write what a mask, of 0 and ``1 / (1 - rate)``, does to x."""
-        raise NotImplementedError
 
 
 class Dropout(_Dropping):
