@@ -263,6 +263,7 @@ KINKS = [
 
 @pytest.mark.parametrize(("layer", "z", "slope"), KINKS)
 def test_slope_at_a_kink_is_what_its_docstring_says(layer, z, slope):
+    # Two or three roundings of a product.
     np.testing.assert_allclose(unit(layer, np.array([z]))[1], slope, rtol=4 * U)
 
 
@@ -296,6 +297,7 @@ def test_of_more_than_one_number_against_torch(name):
     layer, theirs = WIDE[name]
     output, grad, (grad_x,) = torch_gradients(theirs, X)
     value, gradients = value_and_gradients(layer, X, grad)
+    # A few roundings, in a gradient more, and a difference of nearly equal terms.
     np.testing.assert_allclose(value, output, rtol=1e-14, atol=1e-15)
     np.testing.assert_allclose(gradients["x"], grad_x, rtol=1e-13, atol=1e-15)
 
@@ -306,6 +308,7 @@ def test_prelu_against_torch():
         lambda torch, x, slope: torch.nn.functional.prelu(x, slope), X, slopes
     )
     value, gradients = value_and_gradients(pnn.PReLU(), X, grad)
+    # One product each.
     np.testing.assert_allclose(value, output, rtol=1e-15)
     np.testing.assert_allclose(gradients["x"], grad_x, rtol=1e-15)
     np.testing.assert_allclose(gradients["slope"], grad_slope, rtol=1e-13)  # sums of 7
@@ -351,6 +354,7 @@ def test_slopes_are_learned():
         x, np.where(x > 0, x, -x)[:, 0], loss="mean_squared_error", optimizer=pnn.Adam(0.05),
         epochs=200, progress=False,
     )  # fmt: skip
+    # The slope learned has to be near -1; with the first one, 0.25, it is off by more than 1.
     np.testing.assert_allclose(network.outputs(x), np.abs(x), atol=1e-2)
 
 

@@ -18,10 +18,7 @@ Y = np.sin(X @ GENERATOR.standard_normal((4, 2)))
 SPREAD = np.logspace(0, 3, 30)
 
 
-@pytest.fixture(params=ways.ONE_EACH)
-def backend(request):
-    """One way of each library: here are whole trainings, of calls that run on every way."""
-    return ways.open_way(request.param)
+backend = ways.each_library  # these are whole trainings
 
 
 def minimized(function, start, iterations, **options):

@@ -13,10 +13,7 @@ X = RNG.normal(size=(50, 4))
 Y = np.sin(X @ RNG.normal(size=(4, 2)))
 
 
-@pytest.fixture(params=ways.ONE_EACH)
-def backend(request):
-    """One way of each library: here are whole trainings, of calls that run on every way."""
-    return ways.open_way(request.param)
+backend = ways.each_library  # these are whole trainings
 
 
 def layers():

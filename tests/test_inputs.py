@@ -16,10 +16,7 @@ Y = (LEFT[:, :1] - RIGHT[:, 1:]).round(3)
 X = {"left": LEFT, "right": RIGHT}
 
 
-@pytest.fixture(params=ways.ONE_EACH)
-def backend(request):
-    """One way of each library: here are whole trainings, of calls that run on every way."""
-    return ways.open_way(request.param)
+backend = ways.each_library  # these are whole trainings
 
 
 def branches():

@@ -36,10 +36,7 @@ EXPECTED = {  # by script: how many comparisons it makes, and some of what it pr
 SCRIPTS = sorted(EXPECTED)
 
 
-@pytest.fixture(params=ways.ONE_EACH)
-def backend(request):
-    """One way of each library: here are whole trainings, of calls that run on every way."""
-    return ways.open_way(request.param)
+backend = ways.each_library  # these are whole trainings
 
 
 @pytest.fixture

@@ -45,10 +45,7 @@ SPREAD = GENERATOR.standard_normal((60, 4))
 QUICK = {"optimizer": Adam(0.03), "epochs": 12, "batch_size": 8}
 
 
-@pytest.fixture(params=ways.ONE_EACH)
-def backend(request):
-    """One way of each library: here are whole trainings, of calls that run on every way."""
-    return ways.open_way(request.param)
+backend = ways.each_library  # these are whole trainings
 
 
 def fit(layers, y, loss, x=X, dtype="float32", **options):

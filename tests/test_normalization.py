@@ -18,10 +18,7 @@ Y = GENERATOR.normal(size=(20, 2))
 STEPS = 5
 
 
-@pytest.fixture(params=ways.ONE_EACH)
-def backend(request):
-    """One way of each library: here are whole trainings, of calls that run on every way."""
-    return ways.open_way(request.param)
+backend = ways.each_library  # these are whole trainings
 
 
 def around(layer):

@@ -25,10 +25,7 @@ PRINTED = [  # what it prints
 ]  # fmt: skip
 
 
-@pytest.fixture(params=ways.ONE_EACH)
-def backend(request):
-    """One way of each library: here are whole trainings, of calls that run on every way."""
-    return ways.open_way(request.param)
+backend = ways.each_library  # these are whole trainings
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,7 @@ MOMENTUM = pnn.SGD(0.1, momentum=0.9)
 SWA = pnn.StochasticWeightAveraging
 
 
-@pytest.fixture(params=ways.ONE_EACH)
-def backend(request):
-    """One way of each library: here are whole trainings, of calls that run on every way."""
-    return ways.open_way(request.param)
+backend = ways.each_library  # these are whole trainings
 
 
 def trained(optimizer, backend="numpy", epochs=3, layers=LAYERS, **options):

@@ -187,6 +187,12 @@ def open_way(name):
     return opened[name]
 
 
+@pytest.fixture(params=ONE_EACH)
+def each_library(request):
+    """``backend = ways.each_library`` in a file of tests that ``ONE_EACH`` is for."""
+    return open_way(request.param)
+
+
 # -- assertions ----------------------------------------------------------------------------
 
 
