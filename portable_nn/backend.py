@@ -52,7 +52,8 @@ class Backend(Protocol):
 
     A backend that computes some kernels less accurately than its dtype, and means to, may have
     an attribute ``roundoffs``, ``{kernel: unit roundoff}`` (2^-11 for products in TF32): parity
-    checks measure these in that unit.
+    checks measure these in that unit. With a method ``describe()`` it says in one line what its
+    device is, for ``portable-nn doctor``.
     """
 
     name: str

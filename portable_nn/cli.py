@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from portable_nn import __version__, checks
 from portable_nn.backend import Backend, backend_names, get_backend
 from portable_nn.datasets import load_digits, split
+from portable_nn.doctor.commands import add_doctor, doctor
 from portable_nn.errors import (
     BackendError,
     DataError,
@@ -298,6 +299,8 @@ def _parser() -> argparse.ArgumentParser:
     add_parity(checking)
     looking = add(fingerprint, "print what the arithmetic of a backend does, and if it is right")
     add_fingerprint(looking)
+    healing = add(doctor, "print what slows training down on this machine, and what to do about it")
+    add_doctor(healing)
     return parser
 
 

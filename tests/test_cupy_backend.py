@@ -88,6 +88,15 @@ def stand_in(strict):
     return xp
 
 
+RUNTIME = SimpleNamespace(  # ``cupy.cuda.runtime``
+    getDeviceCount=lambda: 2,
+    getDeviceProperties=lambda number: {"name": f"NVIDIA {'AB'[number]}100".encode()},
+    memGetInfo=lambda: (2**30 * (70 + Device.current), 2**30 * 80),
+    runtimeGetVersion=lambda: 12090,
+    driverGetVersion=lambda: 13010,
+)
+
+
 @pytest.fixture
 def machine(monkeypatch):
     """A machine with two GPUs, and how to break it."""
@@ -96,9 +105,7 @@ def machine(monkeypatch):
     cupy = SimpleNamespace(
         __version__="14.2.0",
         is_available=lambda: True,
-        cuda=SimpleNamespace(
-            Device=Device, runtime=SimpleNamespace(getDeviceCount=lambda: 2)
-        ),
+        cuda=SimpleNamespace(Device=Device, runtime=RUNTIME),
     )  # fmt: skip
     array = type(strict.zeros(1))
     monkeypatch.setattr(array, "get", lambda self: self, raising=False)
@@ -149,6 +156,15 @@ def test_arrays_choose_the_device_they_are_on(machine, monkeypatch):
     assert (usual.device, other.device) == (0, 1)
     assert pnn.get_backend("cupy") is pnn.get_backend("cupy:0") is usual
     assert pnn.get_backend("cupy:1") is namespace_backend(xp, Device(1)) is other
+
+
+def test_a_gpu_is_described_in_a_line(machine):
+    described = [cupy_backend.open_backend(number).describe() for number in "01"]
+    versions = "CUDA 12.9, a driver for up to CUDA 13.1"
+    assert described == [
+        f"cupy:0, NVIDIA A100, 70.0 of 80.0 GiB free; {versions}",
+        f"cupy:1, NVIDIA B100, 71.0 of 80.0 GiB free; {versions}",
+    ]
 
 
 # -- what is missing -------------------------------------------------------------------------

@@ -26,9 +26,9 @@ def name_of(requirement):
 # -- what is installed -------------------------------------------------------------------------
 
 
-def test_the_dependencies_are_these_four():
+def test_the_dependencies_are_these_five():
     names = [name_of(requirement) for requirement in PROJECT["project"]["dependencies"]]
-    assert names == ["numpy", "array-api-compat", "safetensors", "tqdm"]
+    assert names == ["numpy", "array-api-compat", "safetensors", "tqdm", "threadpoolctl"]
 
 
 def test_the_test_extra_needs_no_library_that_is_large():

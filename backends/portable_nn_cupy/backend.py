@@ -29,6 +29,22 @@ class CuPyBackend(Reference):
         there: Any = SimpleNamespace(**functions)
         super().__init__("cupy", there, device, compile=keep_to)
 
+    def describe(self) -> str:
+        """Name, free memory and CUDA versions of the GPU, in one line."""
+        cupy, _ = _libraries()
+        runtime, number = cupy.cuda.runtime, int(self.device)
+        name = runtime.getDeviceProperties(number)["name"].decode()
+        with self.device:
+            free, total = (size / 2**30 for size in runtime.memGetInfo())
+        cuda = f"CUDA {_dotted(runtime.runtimeGetVersion())}"
+        driver = f"a driver for up to CUDA {_dotted(runtime.driverGetVersion())}"
+        return f"cupy:{number}, {name}, {free:.1f} of {total:.1f} GiB free; {cuda}, {driver}"
+
+
+def _dotted(version: int) -> str:
+    """``"13.1"`` of 13010."""
+    return f"{version // 1000}.{version % 1000 // 10}"
+
 
 def _inside(device: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function, with ``device`` the current one while it runs."""

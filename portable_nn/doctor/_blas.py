@@ -1,0 +1,109 @@
+"""The library that NumPy's matrix products run on, and whether its kernels fit the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from portable_nn.doctor._finding import Finding
+
+Pools = Sequence[Mapping[str, Any]]
+"""What ``threadpoolctl.threadpool_info()`` gives."""
+
+
+class Level(NamedTuple):
+    """A width of vectors: what NumPy calls it, and OpenBLAS's kernels that use it."""
+
+    name: str
+    features: frozenset[str]
+    cores: frozenset[str]
+    core: str
+
+
+LEVELS = (
+    Level(
+        "AVX-512",
+        frozenset({"X86_V4", "AVX512_SKX"}),
+        frozenset({"skylakex", "cooperlake", "sapphirerapids"}),
+        "SkylakeX",
+    ),
+    Level(
+        "AVX2",
+        frozenset({"X86_V3", "AVX2"}),
+        frozenset({"haswell", "zen", "excavator"}),
+        "Haswell",
+    ),
+)
+"""Of x86, the widest first; NumPy 2.4 has other names for the same than NumPy 2.0."""
+
+MEASURE = "portable-nn doctor --measure"
+
+
+def library(pools: Pools, config: Mapping[str, Any]) -> list[Finding]:
+    """Which BLAS NumPy has loaded; ``config`` is that of ``numpy.show_config("dicts")``."""
+    loaded = [
+        Finding("BLAS", f"NumPy's products run on {_described(pool)}") for pool in blas(pools)
+    ]
+    if loaded:
+        return loaded
+    built = config.get("Build Dependencies", {}).get("blas", {})
+    if built.get("found"):
+        named = f"{built.get('name', 'a BLAS')} {built.get('version', '')}".strip()
+        return [Finding("BLAS", f"NumPy's products run on {named}, which tells nothing of itself")]
+    slow = "NumPy was built without a BLAS: its products are many times slower than they could be"
+    reinstall = "pip install --force-reinstall --only-binary=:all: numpy"
+    return [Finding("BLAS", slow, fine=False, do=reinstall)]
+
+
+def blas(pools: Pools) -> list[Mapping[str, Any]]:
+    """The pools of threads that are a BLAS's."""
+    return [pool for pool in pools if pool["user_api"] == "blas"]
+
+
+def _described(pool: Mapping[str, Any]) -> str:
+    names = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS", "flexiblas": "FlexiBLAS"}
+    parts = [f"{names.get(pool['internal_api'], pool['internal_api'])} {pool['version'] or ''}"]
+    if core := pool.get("architecture"):
+        parts.append(f"kernels for {core}")
+    if layer := pool.get("threading_layer"):
+        parts.append("built without threads" if layer == "disabled" else f"{layer} threads")
+    return ", ".join(part.strip() for part in parts)
+
+
+def kernels(
+    pools: Pools, config: Mapping[str, Any], environment: Mapping[str, str]
+) -> list[Finding]:
+    """Whether the kernels that OpenBLAS chose, or was made to choose, are as wide as the CPU."""
+    widest, taken = level(config), openblas(pools)
+    if widest is None or taken is None:
+        return []
+    core = str(taken.get("architecture"))
+    if _rank(core) <= LEVELS.index(widest):
+        return [Finding("kernels", f"those for {core} fit this CPU, which has {widest.name}")]
+    slow = _rank(core) == len(LEVELS)
+    # Products of float32, OpenBLAS 0.3.31, November 2026: AVX-512 over AVX2 1.9 on a Zen 5, 0.96 on
+    # a Zen 4, which halves its vectors; AVX2 over SSE 2.6 to 5 there.
+    gain = "up to 5 times as fast" if slow else "up to 1.9 times as fast on some CPUs, not on all"
+    forced = environment.get("OPENBLAS_CORETYPE")
+    takes = f"OPENBLAS_CORETYPE={forced} makes OpenBLAS take" if forced else "OpenBLAS takes"
+    what = f"{takes} those for {core}; this CPU has {widest.name}, whose are {gain}"
+    mend = "unset OPENBLAS_CORETYPE" if forced else f"set OPENBLAS_CORETYPE={widest.core}"
+    do = f"{mend}, before Python starts; what is faster here says {MEASURE}"
+    return [Finding("kernels", what, fine=not (forced or slow), do=do)]
+
+
+def level(config: Mapping[str, Any]) -> Level | None:
+    """The widest vectors that NumPy found; None where it found none of these."""
+    found = config.get("SIMD Extensions", {})
+    features = {*found.get("baseline", ()), *found.get("found", ())}
+    return next((one for one in LEVELS if one.features & features), None)
+
+
+def openblas(pools: Pools) -> Mapping[str, Any] | None:
+    """The pool of an OpenBLAS."""
+    return next((pool for pool in blas(pools) if pool["internal_api"] == "openblas"), None)
+
+
+def _rank(core: str) -> int:
+    ranks = (rank for rank, one in enumerate(LEVELS) if core.lower() in one.cores)
+    return next(ranks, len(LEVELS))

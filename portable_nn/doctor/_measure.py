@@ -1,0 +1,143 @@
+"""What is faster here: other kernels of OpenBLAS, one thread or all; by measuring it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from portable_nn.doctor._blas import LEVELS, Pools, level, openblas
+from portable_nn.doctor._finding import Finding
+from portable_nn.doctor._product import COLUMNS, INNER, ROWS
+from portable_nn.doctor._variables import THREADS
+
+ROUNDS = 5
+PRODUCT = f"{ROWS} x {INNER} times {INNER} x {COLUMNS}, float32"
+CORE = "OPENBLAS_CORETYPE"
+
+Sample = tuple[str | None, float]
+"""The kernels that BLAS took, and seconds of a product."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Seconds of a product by one choice of kernels, with one number of threads, each round.
+
+    ``choice`` is the value of OPENBLAS_CORETYPE: ``""`` unset, None whatever it is now.
+    """
+
+    choice: str | None
+    core: str | None
+    threads: int
+    seconds: list[float] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        rate = 2e-9 * ROWS * INNER * COLUMNS / median(self.seconds)
+        now = " as it is" if self.choice is None else ""
+        return (
+            f"{self.core or 'BLAS'}{now} {1e3 * median(self.seconds):.2f} ms ({rate:.0f} GFLOP/s)"
+        )
+
+
+def choices(
+    pools: Pools, config: Mapping[str, Any], environment: Mapping[str, str]
+) -> list[str | None]:
+    """The values of OPENBLAS_CORETYPE to try, as it is now first."""
+    widest = level(config)
+    if widest is None or openblas(pools) is None:
+        return [None]
+    fitting = [one.core for one in LEVELS[LEVELS.index(widest) :]]
+    return [None, *([""] if CORE in environment else []), *fitting]
+
+
+def measure(
+    choices: Sequence[str | None],
+    counts: Sequence[int],
+    sample: Callable[[str | None, int], Sample | None],
+    step: Callable[[], None],
+    rounds: int = ROUNDS,
+) -> list[Row]:
+    """Time each choice with each number of threads, in turns; ``sample`` times one.
+
+    Choices that turn out to be kernels already timed, or that do not run, are left out.
+    """
+    rows: list[Row] = []
+    for choice in choices:
+        for count in counts:
+            first = sample(choice, count)
+            step()
+            if first and (first[0], count) not in [(row.core, row.threads) for row in rows]:
+                rows.append(Row(choice, first[0], count, [first[1]]))
+    for _ in range(rounds - 1):
+        for row in rows:
+            row.seconds.append((sample(row.choice, row.threads) or (None, float("inf")))[1])
+            step()
+    return rows
+
+
+def run_product(environment: Mapping[str, str], choice: str | None, threads: int) -> Sample | None:
+    """Time a product in a process of its own; None if it fails there."""
+    changed = {**environment, **dict.fromkeys(THREADS, str(threads))}
+    if choice is not None:
+        changed.pop(CORE, None)
+    if choice:
+        changed[CORE] = choice
+    program = Path(__file__).with_name("_product.py")
+    done = subprocess.run(
+        [sys.executable, "-P", str(program)], env=changed, capture_output=True, text=True
+    )
+    if done.returncode:
+        return None
+    found = json.loads(done.stdout)
+    return found["core"], found["seconds"]
+
+
+FASTER = 1.1
+"""Times as fast, from which on it is worth a change; medians of a noisy machine differ by less."""
+
+
+def judged(rows: Sequence[Row], now: int) -> list[Finding]:
+    """What the figures say, where products run on ``now`` threads unless told otherwise."""
+    counts = sorted({row.threads for row in rows})
+    by_count = [[row for row in rows if row.threads == count] for count in counts]
+    return [_kernels(group) for group in by_count] + _threads([group[0] for group in by_count], now)
+
+
+def _kernels(rows: Sequence[Row]) -> Finding:
+    """Of one number of threads; the first row is as it is now."""
+    count = rows[0].threads
+    what = f"{PRODUCT}, {count} thread{'s' * (count > 1)}: {', '.join(map(str, rows))}"
+    fastest = min(rows, key=lambda row: median(row.seconds))
+    best = next(row for row in rows if not _faster(fastest, row))  # the least change of equals
+    if best is rows[0]:
+        return Finding("measured", what)
+    do = f"unset {CORE}" if best.choice == "" else f"set {CORE}={best.choice}, before Python starts"
+    return Finding("measured", what, fine=False, do=do)
+
+
+def _threads(rows: Sequence[Row], now: int) -> list[Finding]:
+    """Of the kernels that are in use: one thread against all."""
+    if len(rows) < 2:
+        return []
+    one, every = rows
+    ratio = median(one.seconds) / median(every.seconds)
+    what = f"{every.threads} threads are {ratio:.2g} times as fast as 1"
+    if now > 1 and _faster(one, every):
+        do = 'portable-nn train --threads 1, get_backend("numpy", threads=1) or OMP_NUM_THREADS=1'
+        return [Finding("measured", what, fine=False, do=do)]
+    more = (
+        f"networks as wide as this gain from {every.threads} threads, smaller ones less or nothing"
+    )
+    return [Finding("measured", what, do=more if now == 1 and _faster(every, one) else None)]
+
+
+def _faster(one: Row, other: Row) -> bool:
+    """In every round, and by enough."""
+    rounds = zip(one.seconds, other.seconds, strict=True)
+    enough = median(other.seconds) >= FASTER * median(one.seconds)
+    return enough and all(mine < its for mine, its in rounds)
