@@ -41,6 +41,18 @@ class Step(Protocol):
 
 
 @runtime_checkable
+class Repeating(Step, Protocol):
+    """A step that can run many times at once, which is its own affair to have or not."""
+
+    def repeat(self, fed: Mapping[str, Any]) -> Array:
+        """Run all sections k times; returns the losses (k,).
+
+        Each fed array has one axis more than its buffer, in front: entry j is for run j. The same
+        numbers as from ``run``, one after another; what is read afterwards is of the last.
+        """
+
+
+@runtime_checkable
 class Backend(Protocol):
     """An array namespace, a device, and a way to run a plan.
 

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from portable_nn.backend import Backend
+from portable_nn.batches import Batch
 from portable_nn.errors import NonFiniteError
 from portable_nn.progress import Progress
 from portable_nn.session import Validation
-from portable_nn.training import Batch, Training
+from portable_nn.training import Training
 from portable_nn.typing import Array
 
 if TYPE_CHECKING:
@@ -27,15 +28,16 @@ if TYPE_CHECKING:
 
 def fit(
     training: Training,
-    batches: Callable[[int], Iterator[Batch]],
+    data: Mapping[str, Any],
     epochs: int,
     validation: Validation | None,
     progress: Progress,
 ) -> None:
     """Train for some epochs; appends one entry an epoch to each list of its history.
 
-    Ctrl-C acts between two steps: the running one ends, then ``KeyboardInterrupt`` is raised,
-    and the parameters are those after that step (from before its epoch, if they are no longer
+    ``data`` is what ``Training.epoch`` takes, but for the epoch. Ctrl-C acts between two steps, or
+    a few small ones: what runs ends, then ``KeyboardInterrupt`` is raised,
+    and the parameters are those after it (from before its epoch, if they are no longer
     finite); a second Ctrl-C does not wait for the step. A loss that is not finite raises
     ``NonFiniteError``; the parameters are then those from before its epoch. Where the optimizer
     keeps averages, these take their place, however the training ends.
@@ -44,14 +46,14 @@ def fit(
         try:
             for epoch in range(epochs):
                 last = epoch == epochs - 1
-                _epoch(training, batches, epoch, last, validation, progress, interrupted)
+                _epoch(training, data, epoch, last, validation, progress, interrupted)
         finally:
             training.finish()
 
 
 def _epoch(
     training: Training,
-    batches: Callable[[int], Iterator[Batch]],
+    data: Mapping[str, Any],
     epoch: int,
     last: bool,
     validation: Validation | None,
@@ -60,21 +62,22 @@ def _epoch(
 ) -> None:
     began, before = perf_counter(), _snapshot(training)
     losses, weights = [], []
-    for batch in batches(epoch):
-        losses.append(training.step(batch))
-        weights.append(batch.weight)
-        progress.step()
+    for found, taken in training.epoch(**data, epoch=epoch):
+        losses.append(found)
+        weights.append(taken)
+        progress.steps(len(taken))
         if interrupted:
             if _not_finite(training):
                 _restore(training, before)
             raise KeyboardInterrupt
     log = _fetch(training.session.backend, losses)
     if not np.isfinite(log).all():
-        raise _explain(training, before, batches(epoch), epoch, log)
+        raise _explain(training, before, training.batches(**data, epoch=epoch), epoch, log)
     if last and (name := _not_finite(training)):
         _restore(training, before)
         raise NonFiniteError(f"the last epoch left {name} not finite. {ADVICE} {RESTORED}")
-    entry = {"loss": float(log @ weights / np.sum(weights))}
+    shares = np.concatenate(weights)
+    entry = {"loss": float(log @ shares / np.sum(shares))}
     if validation is not None:
         entry |= validation.measure(training.finished())
     training.session.backend.synchronize()
@@ -88,7 +91,7 @@ def _epoch(
 
 def _fetch(backend: Backend, losses: list[Array]) -> HostArray:
     """The step log in one transfer, as float64."""
-    return backend.to_host(backend.xp.stack(losses)).astype(np.float64)
+    return backend.to_host(backend.xp.concat(losses)).astype(np.float64)
 
 
 ADVICE = "Try a smaller learning rate, if it has one, or fit(..., standardize=True)."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from portable_nn.progress import Progress
 from portable_nn.record import describe, made_of_library
 from portable_nn.session import Session
 from portable_nn.tables import Columns
-from portable_nn.training import Batch, History, Training
+from portable_nn.training import History, Training
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -245,11 +245,9 @@ class Network:
             raise
         self.history = training.history
 
-        def batches(epoch: int) -> Iterator[Batch]:
-            return training.batches(x, y, epoch, sample_weight=sample_weight, shuffle=shuffle)
-
+        data = {"x": x, "y": y, "sample_weight": sample_weight, "shuffle": shuffle}
         try:
-            fit(training, batches, epochs, check, show)
+            fit(training, data, epochs, check, show)
         except NonFiniteError:
             if before[0] is not None and not self.history:  # nothing came of it
                 self._fitted, self.history, self.columns = before

@@ -23,9 +23,9 @@ class Progress:
             disable=not (self._show and sys.stderr.isatty()),
         )
 
-    def step(self) -> None:
-        """One more step is done."""
-        self._bar.update()
+    def steps(self, count: int) -> None:
+        """So many more steps are done."""
+        self._bar.update(count)
 
     def epoch(self, number: int, entry: Mapping[str, float]) -> None:
         """One more epoch is done, with these entries of the history."""

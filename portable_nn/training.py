@@ -1,22 +1,22 @@
-"""Running plans over data: batches, and the training loop laid open.
+"""Running plans over data: the training loop laid open, and whole epochs.
 
-Host side: orders, scales and hyper-parameters are formed here in float64 for a whole epoch,
-rounded once and sent to the device; dropout masks follow step by step; the loss stays on the
-device.
+Host side: hyper-parameters are formed here in float64, rounded once and sent to the device, for
+many steps at once; so are dropout masks; the loss stays on the device.
 Nothing here knows a layer, a loss, an optimizer or a backend by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from portable_nn.arrays import cast, numbers, read
-from portable_nn.backend import Step
+from portable_nn.backend import Repeating, Step
+from portable_nn.batches import Batch, Epoch, cut
 from portable_nn.drivers import Drive, Driver
 from portable_nn.errors import DataError, NetworkError, NotFittedError
 from portable_nn.kernels import Call
@@ -32,31 +32,10 @@ if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Which rows one run of the gradient section takes.
-
-    ``data`` are the rows it is cut from; ``rows`` (n,) indices on the device; ``scale`` () on
-    the device, one over the total weight of the whole batch; ``weight`` this part's own total
-    weight; ``epoch`` the passes over the data before it, fractions included (2.3: three of
-    ten batches into the third pass); ``first_row`` the place of its first row in the whole
-    batch (not 0 in a micro-batch).
-    """
-
-    data: Rows
-    rows: Array
-    scale: Array
-    weight: float
-    epoch: float
-    first_row: int = 0
-
-    @property
-    def n(self) -> int:
-        """Number of rows."""
-        return int(self.rows.shape[0])
-
-
 History = dict[str, list[float]]
+AT_ONCE, MOST_STEPS = 20_000_000, 1000
+"""Steps that run without a look at the clock or at Ctrl-C: operations, and steps, at most."""
+
 Opened = tuple[Plan, Session, Rows]
 Opener = Callable[[Any, Any, Any, Session | None], tuple[Opened, Callable[[], None]]]
 """``(x, y, sample_weight, session so far) -> (plan, session, checked rows), keep``.
@@ -103,7 +82,7 @@ class Training:
         self._opened: Opened | None = None
         self._current: Step | None = None
         self._epoch = 0.0
-        self._ahead: list[float] = []
+        self._ahead: Epoch | None = None
         self._rows_sent: dict[tuple[int, float], tuple[Array, int]] = {}
         self._draws: list[tuple[Buffer, Draw]] = []
         self._scheduled: list[str] = []
@@ -168,25 +147,82 @@ class Training:
         order given. Data is copied when its objects are first seen: what is changed in place
         afterwards is not noticed, so give changed data as a new array.
         """
+        taken = self._cut(x, y, epoch, sample_weight, shuffle)
+        for k in range(len(taken)):
+            yield self._batch(taken, k)
+
+    def epoch(
+        self, x: Any, y: Any, epoch: int, *, sample_weight: Any = None, shuffle: bool = True
+    ) -> Iterator[tuple[Array, HostArray]]:
+        """Run the steps of a whole epoch, many at a time, which is the fastest way.
+
+        Yields, after each stretch of steps, their losses (k,) on the device and the total weights
+        (k,) of their batches; parameters as for ``batches``. The same numbers as ``step`` on
+        each of its batches. Between two stretches anything may be read or written.
+
+        Examples
+        --------
+        >>> for losses, weights in training.epoch(x, y, epoch=0):
+        ...     print(losses[-1])
+        """
+        taken = self._cut(x, y, epoch, sample_weight, shuffle)
+        for indices in taken.stretches(self._at_once(taken.size)):
+            yield self._steps(taken, indices), taken.weights[indices.start : indices.stop]
+
+    def _cut(self, x: Any, y: Any, epoch: int, sample_weight: Any, shuffle: bool) -> Epoch:
         whole = isinstance(epoch, int | np.integer) and not isinstance(epoch, bool)
         if not whole or not 0 <= epoch < 2**63:
             raise DataError(f"epoch is 0, 1, ...; got {epoch!r:.60}.")
-        epoch = int(epoch)
         rows = self.open(x, y, sample_weight)
-        backend, total = self.session.backend, len(rows.weight)
-        size = min(self._batch_size or total, total)
-        draws = Draws(self._seed, "shuffle", step=epoch)
+        total = len(rows.weight)
+        draws = Draws(self._seed, "shuffle", step=int(epoch))
         order = draws.permutation(total) if shuffle else np.arange(total)
-        starts = np.arange(0, total, size)
-        weights = np.add.reduceat(rows.weight[order], starts)
-        scales = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
-        begins = self._ahead = [epoch + k / len(starts) for k in range(len(starts))]
-        indices, scale = backend.asarray(order, "index"), backend.asarray(scales, self.plan.dtype)
-        for k, start in enumerate(starts.tolist()):
-            stop = min(start + size, total)
-            batch = Batch(rows, indices[start:stop], scale[k], float(weights[k]), begins[k])
-            self._whole = batch if len(starts) == 1 else None
-            yield batch
+        size = min(self._batch_size or total, total)
+        found = cut(rows, int(epoch), size, order, self.session.backend, self.plan.dtype)
+        self._ahead = found
+        return found
+
+    def _at_once(self, size: int) -> int:
+        """How many steps on so many rows run together."""
+        cut = (self._micro_batch_size or size) < size
+        if self._drive or cut or not isinstance(self.session.step(self.plan, size), Repeating):
+            return 1
+        return max(1, min(AT_ONCE // max(self.plan.cost(size), 1), MOST_STEPS))
+
+    def _batch(self, epoch: Epoch, index: int) -> Batch:
+        batch = epoch.batch(index)
+        self._whole = batch if len(epoch) == 1 else None
+        return batch
+
+    def _steps(self, epoch: Epoch, indices: range) -> Array:
+        """Run the steps of these batches; their losses (k,)."""
+        xp = self.session.backend.xp
+        if len(indices) == 1:
+            return xp.stack([self.step(self._batch(epoch, indices.start))])
+        self._check_owner()
+        step = self.session.step(self.plan, epoch.size)
+        assert isinstance(step, Repeating)
+        begins = epoch.begins(indices)
+        self._current, self._settled, self._epoch = step, None, begins[-1]
+        fed = {"rows": epoch.rows(indices, xp), "scale": epoch.scales[indices.start : indices.stop]}
+        drawn = [self._drawn(self.updates + k, epoch.size) for k in range(1, len(indices) + 1)]
+        for buffer, _ in self._draws:
+            masks = np.stack([each[buffer.name] for each in drawn])
+            fed[buffer.name] = self.session.backend.asarray(masks, self.plan.dtype)
+        table = self._table(begins)
+        hyper = {name: table[:, k] for k, name in enumerate(self._scheduled)}
+        losses = step.repeat({**fed, **hyper})
+        self.updates += len(indices)
+        return losses
+
+    def _drawn(self, update: int, n: int, first_row: int = 0) -> dict[str, HostArray]:
+        """The random numbers of an update, (n, columns) by buffer, on the host."""
+        found = {}
+        for buffer, draw in self._draws:
+            draws = Draws(self._seed, draw.purpose, draw.stream, update)
+            columns = buffer.bound({"n": n})[-1]
+            found[buffer.name] = DRAWS[draw.purpose](draws, n, columns, draw.rate, first_row)
+        return found
 
     def gradient(self, batch: Batch) -> Array:
         """Forward, loss and backward; returns the loss () on the device.
@@ -330,13 +366,10 @@ class Training:
         least = self._neediest.kernel.least_rows
         if least > 1 and batch.n < least:  # one that was cut by hand
             _check_batches(self._neediest, batch.n, None, None)
-        fed = {"rows": batch.rows, "scale": batch.scale}
-        for buffer, draw in self._draws:
-            draws = Draws(self._seed, draw.purpose, draw.stream, self.updates + 1)
-            columns = buffer.bound({"n": batch.n})[-1]
-            mask = DRAWS[draw.purpose](draws, batch.n, columns, draw.rate, batch.first_row)
-            fed[buffer.name] = self.session.backend.asarray(mask, self.plan.dtype)
-        return fed
+        asarray, dtype = self.session.backend.asarray, self.plan.dtype
+        drawn = self._drawn(self.updates + 1, batch.n, batch.first_row)
+        masks = {name: asarray(mask, dtype) for name, mask in drawn.items()}
+        return {"rows": batch.rows, "scale": batch.scale, **masks}
 
     def _hyperparameters(self) -> dict[str, Array]:
         """Those of the next update: a row of a table that is sent once an epoch."""
@@ -351,14 +384,19 @@ class Training:
 
         Foreseen is an update for each batch; one that comes otherwise is sent alone.
         """
-        epochs = [self._epoch, *[later for later in self._ahead if later > self._epoch]]
-        self._ahead = []
-        keys = list(enumerate(epochs, self.updates + 1))
-        assert isinstance(self._optimizer, Optimizer)  # a driver has none
-        values = [self._optimizer.hyperparameters(*key) for key in keys]
-        rows = [[row[name] for name in self._scheduled] for row in values]
-        table = self.session.backend.asarray(rows, self.plan.dtype)
+        begins = self._ahead.begins() if self._ahead else []
+        epochs = [self._epoch, *[later for later in begins if later > self._epoch]]
+        self._ahead, table = None, self._table(epochs)
+        keys = enumerate(epochs, self.updates + 1)
         return {key: (table, row) for row, key in enumerate(keys)}
+
+    def _table(self, epochs: Sequence[float]) -> Array:
+        """Hyper-parameters of the next updates on the device, one row an update."""
+        assert isinstance(self._optimizer, Optimizer)  # a driver has none
+        ask, names = self._optimizer.hyperparameters, self._scheduled
+        found = [ask(update, epoch) for update, epoch in enumerate(epochs, self.updates + 1)]
+        rows = [[values[name] for name in names] for values in found]
+        return self.session.backend.asarray(rows, self.plan.dtype)
 
 
 def _parts(x: Any) -> list[Any]:

@@ -289,7 +289,7 @@ def test_equal_updates_are_one_call_over_flat_arrays(optimizer, states):
     rows += [[f"{state}.{name}" for name in parameters] for state in states]
     for names in rows:
         assert_one_behind_the_other([memory.arrays[name] for name in names])
-    (call,) = memory.merged("update")
+    (call,) = memory.merged("update", memory.arrays)
     size = sum(memory.arrays[name].size for name in parameters)
     assert [array.shape for array in call.inputs[: len(rows)]] == [(size,)] * len(rows)
     for (name, *_), flat in zip(rows, call.inputs, strict=False):

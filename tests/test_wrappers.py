@@ -290,8 +290,9 @@ overflows = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning"
 @pytest.mark.parametrize("updates", [1, 6])
 def test_ctrl_c_in_an_epoch_leaves_the_averages(backend, optimizer, updates, monkeypatch):
     seen = []
+    monkeypatch.setattr("portable_nn.training.MOST_STEPS", 1)
     monkeypatch.setattr(
-        Progress, "step", lambda _: seen.append(1) or (len(seen) == updates and interrupt())
+        Progress, "steps", lambda _, more: seen.append(1) or (len(seen) == updates and interrupt())
     )
     network = broken_off(optimizer, backend=backend)
     assert len(seen) == updates
@@ -315,8 +316,9 @@ def test_ctrl_c_in_an_epoch_that_is_undone_leaves_the_averages_before_it(
 ):
     """Its parameters are not finite; before the first epoch there is no average yet."""
     seen, last = [], 4 * epochs + 3
+    monkeypatch.setattr("portable_nn.training.MOST_STEPS", 1)
     monkeypatch.setattr(
-        Progress, "step", lambda _: seen.append(1) or (len(seen) == last and interrupt())
+        Progress, "steps", lambda _, more: seen.append(1) or (len(seen) == last and interrupt())
     )
     network = broken_off(spoiled(optimizer, epochs + 0.2))
     assert len(seen) == last

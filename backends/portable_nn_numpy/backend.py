@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat.numpy
 import numpy as np
 
 from portable_nn.errors import BackendError
+from portable_nn.kernels import Call
 from portable_nn.plan import Plan
 from portable_nn.runner import Watch, same_shape
 from portable_nn_numpy.lowering import Op, Scratch, lower
-from portable_nn_numpy.memory import DTYPES, Memory
+from portable_nn_numpy.memory import DTYPES, BoundCall, Memory
+from portable_nn_numpy.window import Window
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -52,7 +55,7 @@ class NumPyStep:
     def __init__(
         self, plan: Plan, state: MutableMapping[str, Any], n: int, watch: Watch | None = None
     ) -> None:
-        memory = Memory(plan, state, n)
+        memory = self._memory = Memory(plan, state, n)
         stays = {buffer.name for buffer in plan.of_kind("parameter", "state")} | plan.kept
         self._open = {name: memory.arrays[name] for name in stays}
         fed = {buffer.name for buffer in plan.of_kind("fed")} - set(state)
@@ -60,8 +63,8 @@ class NumPyStep:
             section: {n: memory.arrays[n] for n in plan.reads(section) if n in fed}
             for section in plan.sections
         }
-        scratch = Scratch()
-        self._ops = {name: _bind(plan, name, memory, scratch, watch) for name in plan.sections}
+        self._plan, self._scratch, self._watch = plan, Scratch(), watch
+        self._ops = {name: self._bind(name, memory.arrays) for name in plan.sections}
 
     def run(self, fed: Mapping[str, Any], section: str | None = None) -> None:
         """Copy the fed buffers into place and run one section, or all."""
@@ -75,6 +78,20 @@ class NumPyStep:
                 for function, arguments in self._ops[part]:
                     function(*arguments)
 
+    def repeat(self, fed: Mapping[str, Any]) -> HostArray:
+        """Run all sections once for each entry of the fed arrays; the losses (k,)."""
+        return self._window.run(fed)
+
+    @cached_property
+    def _window(self) -> Window:
+        """Made when it is asked for: the open loop has no use for it."""
+        fed = {name: array for part in self._fed.values() for name, array in part.items()}
+
+        def bind(arrays: Mapping[str, HostArray], but: frozenset[Call]) -> list[Op]:
+            return [op for name in self._ops for op in self._bind(name, arrays, but)]
+
+        return Window(self._plan, self._memory, fed, bind)
+
     def read(self, name: str) -> HostArray:
         """A copy of a parameter, a state, or a value that the plan keeps."""
         return self._open[name].copy()
@@ -84,22 +101,25 @@ class NumPyStep:
         same_shape(name, self._open[name], value)
         np.copyto(self._open[name], value)
 
+    def _bind(
+        self, section: str, arrays: Mapping[str, HostArray], but: frozenset[Call] = frozenset()
+    ) -> list[Op]:
+        """The calls of a section as bound functions, then what it carries to other memory."""
+        ops: list[Op] = []
+        for call in self._memory.merged(section, arrays):
+            if but.isdisjoint(call.calls):
+                ops += self._shown(call, lower(call, self._scratch))
+        for name, value in self._plan.carry.get(section, {}).items():
+            if not np.may_share_memory(arrays[name], arrays[value]):
+                ops.append((np.copyto, (arrays[name], arrays[value])))
+        return ops
 
-def _bind(
-    plan: Plan, section: str, memory: Memory, scratch: Scratch, watch: Watch | None
-) -> list[Op]:
-    """The calls of a section as bound functions, then what it carries to other memory."""
-    ops: list[Op] = []
-    for call in memory.merged(section):
-        bound = lower(call, scratch)
-        if watch is not None:
-            look = (watch.before, (call.calls, call.inputs))
-            bound = [look, *bound, (watch.after, (call.calls, call.outputs))]
-        ops += bound
-    for name, value in plan.carry.get(section, {}).items():
-        if not np.may_share_memory(memory.arrays[name], memory.arrays[value]):
-            ops.append((np.copyto, (memory.arrays[name], memory.arrays[value])))
-    return ops
+    def _shown(self, call: BoundCall, bound: list[Op]) -> list[Op]:
+        """The same functions, and before and after them the watch, if there is one."""
+        if self._watch is None:
+            return bound
+        look = (self._watch.before, (call.calls, call.inputs))
+        return [look, *bound, (self._watch.after, (call.calls, call.outputs))]
 
 
 def open_backend(device: str | None = None) -> NumPyBackend:

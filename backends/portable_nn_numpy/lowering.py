@@ -9,7 +9,7 @@ meaning and copies the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat.numpy as xp
@@ -38,7 +38,7 @@ class Scratch:
         self._next = 0
 
     def __call__(self, like: HostArray, dtype: Any = None) -> HostArray:
-        """Uninitialised memory shaped as ``like``, of its dtype or another."""
+        """Uninitialised memory shaped and ordered as ``like``, of its dtype or another."""
         kind = np.dtype(dtype or like.dtype)
         size = math.prod(like.shape) * kind.itemsize
         if self._next == len(self._pool):
@@ -46,17 +46,33 @@ class Scratch:
         if self._pool[self._next].size < size:
             self._pool[self._next] = np.empty(size, np.uint8)
         self._next += 1
-        memory: HostArray = self._pool[self._next - 1][:size].view(kind).reshape(like.shape)
-        return memory
+        memory: HostArray = self._pool[self._next - 1][:size].view(kind)
+        return memory.reshape(like.shape) if _by_rows(like) else memory.reshape(like.T.shape).T
 
 
 def lower(call: BoundCall, scratch: Scratch) -> list[Op]:
     """The bound functions of one call; matrices only, a leading axis is for the meanings."""
-    scratch.restart()
     lowering = LOWERINGS.get(call.kernel)
     if lowering is None or any(array.ndim > 2 for array in call.inputs):
         return [(_by_meaning, (call,))]
-    return lowering(scratch, *call.inputs, *call.outputs, **call.attributes)
+    ops: list[Op] = []
+    for arrays in _stretches(call):
+        scratch.restart()
+        ops += lowering(scratch, *arrays, **call.attributes)
+    return ops
+
+
+STRETCH = 2**16
+"""Numbers of a flat array that an update takes at a time: they stay in the cache meanwhile."""
+
+
+def _stretches(call: BoundCall) -> Iterable[Sequence[HostArray]]:
+    """The arrays of a call; of an update's flat ones, one stretch after another."""
+    arrays = [*call.inputs, *call.outputs]
+    if not call.kernel.elementwise or arrays[0].ndim != 1:
+        return [arrays]
+    starts = range(0, len(arrays[0]), STRETCH)
+    return [[a[start : start + STRETCH] if a.ndim else a for a in arrays] for start in starts]
 
 
 def _by_meaning(call: BoundCall) -> None:
@@ -68,6 +84,16 @@ def _by_meaning(call: BoundCall) -> None:
         if (value.shape, value.dtype) != (place.shape, place.dtype):
             raise as_declared(call.kernel.name, value, str(place.dtype), place.shape)
         np.copyto(place, value)
+
+
+def _by_rows(array: HostArray) -> bool:
+    """Whether it lies row after row; else it lies column after column."""
+    return array.flags.c_contiguous or not array.flags.f_contiguous
+
+
+def _product(a: HostArray, b: HostArray, out: HostArray) -> Op:
+    """``out = a @ b``; ``dot`` is bound, as looking it up costs as much as a small product."""
+    return (a.dot, (b, out)) if _by_rows(out) else (b.T.dot, (a.T, out.T))
 
 
 def _shares(value: HostArray, arrays: Sequence[HostArray]) -> bool:
@@ -115,19 +141,19 @@ def _sum_by_code(codes: HostArray, grad: HostArray, table: HostArray, out: HostA
 
 def linear(new: Scratch, x: HostArray, weight: HostArray, *rest: HostArray) -> list[Op]:
     *bias, z = rest
-    return [(np.dot, (x, weight, z)), *[(np.add, (z, b, z)) for b in bias]]
+    return [_product(x, weight, z), *[(np.add, (z, b, z)) for b in bias]]
 
 
 def linear_grad_input(new: Scratch, grad: HostArray, weight: HostArray, out: HostArray) -> list[Op]:
-    return [(np.dot, (grad, weight.T, out))]
+    return [_product(grad, weight.T, out)]
 
 
 def linear_grad_weight(new: Scratch, x: HostArray, grad: HostArray, out: HostArray) -> list[Op]:
-    return [(np.dot, (x.T, grad, out))]
+    return [_product(x.T, grad, out)]
 
 
 def linear_grad_bias(new: Scratch, grad: HostArray, out: HostArray) -> list[Op]:
-    return [(np.dot, (np.ones(len(grad), grad.dtype), grad, out))]  # a sum, but more accurate
+    return [_product(np.ones(len(grad), grad.dtype), grad, out)]  # a sum, but more accurate
 
 
 def add(new: Scratch, a: HostArray, b: HostArray, out: HostArray) -> list[Op]:
@@ -198,6 +224,11 @@ def softmax_backward(new: Scratch, grad: HostArray, a: HostArray, out: HostArray
     return [*mean, (np.subtract, (grad, row, product)), (np.multiply, (product, a, out))]
 
 
+def _weighted_sum(terms: HostArray, weight: HostArray, out: HostArray) -> Op:
+    """The sum of all products; both lie in memory alike."""
+    return (terms.ravel("K").dot, (weight.ravel("K"), out))
+
+
 def cross_entropy(new: Scratch, *arrays: HostArray, label_smoothing: float = 0.0) -> list[Op]:
     z, targets, weight, scale, loss, grad = arrays
     shift, e, hot, row, mine, share = *(new(z) for _ in range(3)), *(new(weight) for _ in range(3))
@@ -216,8 +247,21 @@ def cross_entropy(new: Scratch, *arrays: HostArray, label_smoothing: float = 0.0
         (np.multiply, (e, share, grad)),
         (np.log, (row, row)),
         (np.subtract, (row, mine, row)),
-        (np.multiply, (row, share, row)),
-        (np.add.reduce, (row, (0, 1), None, loss)),
+        _weighted_sum(row, share, loss),
+    ]
+
+
+def mean_squared_error(new: Scratch, *arrays: HostArray) -> list[Op]:
+    z, targets, weight, scale, loss, grad = arrays
+    error, share = new(grad), new(weight)
+    mean = [(np.multiply, (share, np.full((), 1.0 / z.shape[-1], z.dtype), share))]
+    return [
+        (np.subtract, (z, targets, error)),
+        (np.multiply, (weight, scale, share)),
+        *(mean if z.shape[-1] > 1 else []),
+        (np.multiply, (error, share, grad)),
+        _weighted_sum(error, grad, loss),
+        (np.add, (grad, grad, grad)),
     ]
 
 
@@ -292,6 +336,7 @@ LOWERINGS: dict[kernels.Kernel, Lowering] = {
         linear_grad_bias,
         linear_grad_input,
         linear_grad_weight,
+        mean_squared_error,
         momentum,
         multiply,
         nesterov,

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from portable_nn.kernels import Call, Kernel
+from portable_nn.kernels import Call, Kernel, linear, linear_grad_input
 from portable_nn.plan import Buffer, Plan
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DTYPES = {"float32": np.float32, "float64": np.float64, "index": np.int64}
 ALIGNMENT = 64  # bytes: one cache line
+NARROW, BY_COLUMN = 32, {linear, linear_grad_input}
+"""Up to so many columns these write column after column: then sums of rows are faster."""
 
 
 @dataclass(frozen=True)
@@ -50,28 +52,34 @@ class Memory:
             "index": np.dtype(DTYPES["index"]),
         }
         self.arrays: dict[str, HostArray] = {}
+        self._roots: dict[str, str] = {}
         self._groups = _groups(plan)
         self._flat = {id(group[-1]): self._lay_out(group) for group in self._groups}
         for buffer in plan.of_kind("parameter", "state", "fed"):
             self.arrays.setdefault(buffer.name, self._held(buffer))
         self._share_arena()
 
-    def merged(self, section: str) -> Iterable[BoundCall]:
-        """The calls of a section on their arrays, each group of equal updates as one.
+    def with_others(self, others: Mapping[str, HostArray]) -> dict[str, HostArray]:
+        """All arrays, with others in the place of some, and of what takes over their memory."""
+        taken = {name: others[root] for name, root in self._roots.items() if root in others}
+        return {**self.arrays, **taken, **others}
+
+    def merged(self, section: str, arrays: Mapping[str, HostArray]) -> Iterable[BoundCall]:
+        """The calls of a section on these arrays, each group of equal updates as one.
 
         It runs in the place of its last call, when all that it reads is there.
         """
         groups = {id(call): group for group in self._groups for call in group}
         for call in self._plan.section(section):
             if id(call) in self._flat:
-                inputs = self._flat[id(call)]
-                donors = [self._plan.donated[name] for name in call.outputs]
-                outputs = [inputs[call.inputs.index(name)] for name in donors]
+                flat = self._flat[id(call)]
+                inputs = [flat.get(name, arrays[name]) for name in call.inputs]
+                outputs = [flat[self._plan.donated[name]] for name in call.outputs]
                 group = groups[id(call)]
                 yield BoundCall(call.kernel, inputs, outputs, dict(call.attributes), group)
             elif id(call) not in groups:
-                inputs = [self.arrays[name] for name in call.inputs]
-                outputs = [self.arrays[name] for name in call.outputs]
+                inputs = [arrays[name] for name in call.inputs]
+                outputs = [arrays[name] for name in call.outputs]
                 yield BoundCall(call.kernel, inputs, outputs, dict(call.attributes), [call])
 
     def _held(self, buffer: Buffer) -> HostArray:
@@ -81,16 +89,12 @@ class Memory:
             return held
         return np.empty(buffer.bound(self._sizes), self._dtypes[buffer.dtype])
 
-    def _lay_out(self, group: Sequence[Call]) -> list[HostArray]:
-        """One flat array for each input position of a group; what the calls share stays one."""
-        flat, scalars = [], _scalars(self._plan, group[0])
+    def _lay_out(self, group: Sequence[Call]) -> dict[str, HostArray]:
+        """By input of its last call, one flat array of what the calls do not share."""
+        flat, scalars = {}, _scalars(self._plan, group[0])
         for names in zip(*[call.inputs for call in group], strict=True):
-            buffers = [self._plan.buffers[name] for name in names]
-            if names[0] in scalars:
-                self.arrays.setdefault(names[0], self._held(buffers[0]))
-                flat.append(self.arrays[names[0]])
-            else:
-                flat.append(self._side_by_side(buffers))
+            if names[0] not in scalars:
+                flat[names[-1]] = self._side_by_side([self._plan.buffers[name] for name in names])
         for call in group:
             for name in call.outputs:
                 self.arrays[name] = self.arrays[self._plan.donated[name]]
@@ -114,7 +118,7 @@ class Memory:
         """Give every value left its place: its donor's, or a stretch of the arena."""
         plan, spans = self._plan, dict[str, Span]()
         written = {name: k for k, call in enumerate(plan.calls) for name in call.outputs}
-        roots: dict[str, str] = {}
+        roots = self._roots
         for name, index in written.items():
             if name in self.arrays:
                 continue
@@ -128,12 +132,14 @@ class Memory:
             if root in spans:
                 spans[root].last = max(spans[root].last, plan.last_read.get(name, index))
         memory = _aligned(_place(list(spans.values())))
+        products = {call.outputs[0] for call in plan.calls if call.kernel in BY_COLUMN}
         for name, root in roots.items():
             if root in spans:
                 buffer, span = plan.buffers[name], spans[root]
                 raw = memory[span.offset : span.offset + span.size]
-                dtype = self._dtypes[buffer.dtype]
-                self.arrays[name] = raw.view(dtype).reshape(buffer.bound(self._sizes))
+                shape = buffer.bound(self._sizes)
+                by_column = root in products and shape[-1] <= NARROW
+                self.arrays[name] = _shaped(raw.view(self._dtypes[buffer.dtype]), shape, by_column)
             else:
                 self.arrays[name] = self.arrays[root]
 
@@ -167,6 +173,10 @@ def _aligned(size: int) -> HostArray:
     memory = np.empty(size + ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % ALIGNMENT
     return memory[first : first + size]
+
+
+def _shaped(flat: HostArray, shape: tuple[int, ...], by_column: bool) -> HostArray:
+    return flat.reshape(shape[::-1]).T if by_column else flat.reshape(shape)
 
 
 def _groups(plan: Plan) -> list[list[Call]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from portable_nn.backend import Backend, Step
+from portable_nn.backend import Backend, Repeating, Step
 from portable_nn.errors import BackendError
 from portable_nn.parity._look import Look
 from portable_nn.parity._measure import Formulas
@@ -195,6 +195,7 @@ class WatchedStep:
         self._whole = Whole(plan, watched.recorder, self._formulas)
         self._look = Look(watched.backend, watched.recorder, plan, n)
         self._plain = self._shown = self._last = plain
+        self._alone: dict[str, Any] | None = None  # what ``repeat`` runs, as it takes it
         self._start_shown()
 
     def _start_shown(self) -> None:
@@ -233,6 +234,16 @@ class WatchedStep:
         if self._plan.sections[-1] in sections:
             self._agenda.end()
 
+    def repeat(self, fed: Mapping[str, Any]) -> Any:
+        """Each run alone; in the way of the backend's ``repeat``, if it has one, unless shown."""
+        losses, xp = [], self._watched.xp
+        for k in range(next(iter(fed.values())).shape[0]):
+            self._alone = {name: values[k : k + 1, ...] for name, values in fed.items()}
+            self.run({name: values[0, ...] for name, values in self._alone.items()})
+            losses.append(self.read(self._plan.outputs["loss"]))
+        self._alone = None
+        return xp.stack(losses)
+
     def read(self, name: str) -> Any:
         return self._last.read(name)
 
@@ -249,7 +260,10 @@ class WatchedStep:
     def _run(self, fed: Mapping[str, Any], section: str | None) -> None:
         """Run the step; where it fails nothing can follow."""
         try:
-            self._last.run(fed, section)
+            if self._alone and self._last is self._plain and isinstance(self._plain, Repeating):
+                self._plain.repeat(self._alone)
+            else:
+                self._last.run(fed, section)
         except Exception as error:  # of a backend, or of a kernel of the user's
             name = self._look.running if self._last is not self._plain else ""
             name = name or "the step"

@@ -72,7 +72,7 @@ def _parity_of(name: str, dtype: str, arguments: argparse.Namespace) -> Report:
     with Progress(1, arguments.steps, show=show) as bar:
         options: dict[str, Any] = {
             "backend": name, "steps": arguments.steps, "trajectory": arguments.trajectory,
-            "reference": arguments.reference, "progress": bar.step,
+            "reference": arguments.reference, "progress": lambda: bar.steps(1),
         }  # fmt: skip
         if arguments.script:
             return _parity_of_script(dtype, arguments, options)
