@@ -37,6 +37,7 @@ from portable_nn.kernels import elementwise
 from portable_nn.optimizers import OPTIMIZERS, as_optimizer
 from portable_nn.progress import Progress
 from portable_nn.schedules import CosineDecay
+from portable_nn_numpy import NumPyBackend
 
 GENERATOR = np.random.default_rng(5)
 X = GENERATOR.standard_normal((24, 4))
@@ -664,7 +665,7 @@ def test_ctrl_c_inside_a_step_lets_it_end(backend, monkeypatch):
     options = {"loss": "half_squared_error", "batch_size": 8, "backend": backend}
     with pytest.raises(KeyboardInterrupt):
         network.fit(X, NUMBERS, epochs=9, progress=False, **options)
-    assert len(seen) == (8 if backend.name == "numpy" else 7)  # NumPy runs two at once
+    assert len(seen) == (8 if isinstance(backend, NumPyBackend) else 7)
     assert len(network.history["loss"]) == 2
     assert_equal(network.parameters, after(len(seen), layers(lambda: None), backend=backend))
 
@@ -800,7 +801,7 @@ def test_an_epoch_is_its_steps_bit_for_bit(backend, dropout, monkeypatch):
     """Also where more steps run than fit into the memory of one stretch."""
     layers = [Dense(6), *dropout, Tanh(), Dense(2)]
     (by_steps, steps), (by_epochs, epochs) = (begin(layers, backend=backend) for _ in range(2))
-    x, numbers = np.concatenate([X] * 5), np.concatenate([NUMBERS] * 5)
+    x, numbers = np.concatenate([X] * 5)[3:], np.concatenate([NUMBERS] * 5)[3:]
     for epoch in range(2):
         one_by_one = [(steps.step(b), b.weight) for b in steps.batches(x, numbers, epoch)]
         at_once = list(epochs.epoch(x, numbers, epoch))
@@ -809,7 +810,7 @@ def test_an_epoch_is_its_steps_bit_for_bit(backend, dropout, monkeypatch):
         weights = np.concatenate([weights for _, weights in at_once])
         np.testing.assert_array_equal(losses, [to_host(loss) for loss, _ in one_by_one])
         np.testing.assert_array_equal(weights, [weight for _, weight in one_by_one])
-        assert len(at_once) == (2 if backend.name == "numpy" else len(one_by_one))
+        assert len(at_once) == (2 if isinstance(backend, NumPyBackend) else len(one_by_one))
     assert epochs.updates == steps.updates
     assert_equal(by_epochs.parameters, by_steps.parameters)
     for name in epochs.plan.kept:
