@@ -108,7 +108,7 @@ AUTO = ("cupy", "numpy")
 """What ``"auto"`` tries, in this order."""
 
 
-def get_backend(backend: Where = None) -> Backend:
+def get_backend(backend: Where = None, *, threads: int | None = None) -> Backend:
     """The backend of this name; ``None`` asks ``PORTABLE_NN_BACKEND``, then takes NumPy.
 
     Parameters
@@ -119,12 +119,17 @@ def get_backend(backend: Where = None) -> Backend:
         array API library, ``"torch"``, ``"torch:cuda:0"``, ``"jax"``, ``"array_api_strict"``,
         which runs through the reference runner; a name from the entry points of group
         ``portable_nn.backends``. Or the library itself, as a module.
+    threads
+        How many threads NumPy's matrix products use; None lets their size decide, and how busy
+        the machine is. Other libraries are told in their own ways.
 
     Raises
     ------
     BackendError
         If nothing of this name is installed or usable here.
     """
+    if threads is not None:
+        return _with_threads(get_backend(backend), threads)
     if _ONLY:
         return _ONLY[-1]
     if backend is None and (named := os.environ.get("PORTABLE_NN_BACKEND")):
@@ -146,6 +151,16 @@ def get_backend(backend: Where = None) -> Backend:
             f"backend is a name, an array library or a Backend, which this is not: {backend!r:.60}."
         )
     return backend
+
+
+def _with_threads(backend: Backend, threads: int) -> Backend:
+    if not hasattr(backend, "with_threads"):
+        raise BackendError(
+            f"threads is for NumPy; got threads={threads!r:.20} for {backend.name}, which is told "
+            f"in its own way (torch.set_num_threads, say)."
+        )
+    found: Backend = backend.with_threads(threads)
+    return found
 
 
 _ONLY: list[Backend] = []

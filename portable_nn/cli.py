@@ -89,7 +89,8 @@ def _stopped(why: str, status: int) -> int:
 def train(arguments: argparse.Namespace) -> None:
     """Train on four fifths of the rows, drawn by the seed; print the score on the rest."""
     _check_out(arguments)
-    backend, task = get_backend(arguments.backend), _task(arguments)
+    backend = get_backend(arguments.backend, threads=arguments.threads)
+    task = _task(arguments)
     network = Network(mlp(arguments.hidden, outputs=task.outputs), arguments.dtype)
     with _about(arguments.data):
         x, y, x_test, y_test = split(task.x, task.y, seed=arguments.seed, every_class=task.classes)
@@ -310,6 +311,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     text = "whether targets are classes or numbers; auto takes text, and whole numbers of at most "
     hidden = "hidden layers, with commas between; '--hidden=' for none (%(default)s)"
     seed = "of test rows, initial weights and order; same on every backend (%(default)s)"
+    threads = "of NumPy's matrix products (by their size, and how busy the machine is)"
     quiet = argparse.BooleanOptionalAction
     options = [
         add("data", nargs="?", help=data),
@@ -321,6 +323,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         add("--learning-rate", type=RATE, default=1e-3, help="of Adam (%(default)s)"),
         add("--seed", type=SEED, default=0, help=seed),
         add("--backend", help=BACKEND),
+        add("--threads", type=COUNT, help=threads),
         add("--dtype", choices=DTYPES, default=DTYPES[0], help="(%(default)s)"),
         add("--out", metavar="FILE", help="save the network, model.safetensors say"),
         add("--quiet", action=quiet, default=False, help="no progress on standard error"),

@@ -10,11 +10,18 @@ import array_api_compat.numpy
 import numpy as np
 
 from portable_nn.errors import BackendError
-from portable_nn.kernels import Call
+from portable_nn.kernels import (
+    Call,
+    linear,
+    linear_grad_bias,
+    linear_grad_input,
+    linear_grad_weight,
+)
 from portable_nn.plan import Plan
 from portable_nn.runner import Watch, same_shape
 from portable_nn_numpy.lowering import Op, Scratch, lower
 from portable_nn_numpy.memory import DTYPES, BoundCall, Memory
+from portable_nn_numpy.threads import Threads, check_threads
 from portable_nn_numpy.window import Window
 
 if TYPE_CHECKING:
@@ -22,11 +29,31 @@ if TYPE_CHECKING:
 
 
 class NumPyBackend:
-    """Runs plans on the CPU, through NumPy alone."""
+    """Runs plans on the CPU, through NumPy alone.
+
+    Parameters
+    ----------
+    threads
+        How many BLAS may use for matrix products while a step runs; what it used before is put
+        back afterwards. None is one for small products and all for large ones, unless the
+        machine is busy. The last bits of a product differ with their number.
+
+    Raises
+    ------
+    BackendError
+        If it is not a whole number, 1 or more, or the BLAS here cannot be told.
+    """
 
     name = "numpy"
     xp = array_api_compat.numpy
     device = "cpu"
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = check_threads(threads)
+
+    def with_threads(self, threads: int) -> NumPyBackend:
+        """The same with another number of threads."""
+        return NumPyBackend(threads)
 
     def asarray(self, value: Any, dtype: str) -> HostArray:
         """Copy to an array of this dtype, C-contiguous."""
@@ -40,7 +67,7 @@ class NumPyBackend:
         self, plan: Plan, state: MutableMapping[str, Any], n: int, watch: Watch | None = None
     ) -> NumPyStep:
         """Lay out memory for ``n`` rows and bind every call; state moves to flat arrays."""
-        return NumPyStep(plan, state, n, watch)
+        return NumPyStep(plan, state, n, self.threads, watch)
 
     def synchronize(self) -> None:
         """Nothing to wait for: NumPy returns when the work is done."""
@@ -53,8 +80,14 @@ class NumPyStep:
     """A plan bound to memory: running it is calling ``function(*arguments)`` down a list."""
 
     def __init__(
-        self, plan: Plan, state: MutableMapping[str, Any], n: int, watch: Watch | None = None
+        self,
+        plan: Plan,
+        state: MutableMapping[str, Any],
+        n: int,
+        threads: int | None,
+        watch: Watch | None,
     ) -> None:
+        self._threads = Threads(threads, _largest_product(plan, n))
         memory = self._memory = Memory(plan, state, n)
         stays = {buffer.name for buffer in plan.of_kind("parameter", "state")} | plan.kept
         self._open = {name: memory.arrays[name] for name in stays}
@@ -73,14 +106,16 @@ class NumPyStep:
             for name, buffer in self._fed[part].items():
                 same_shape(name, buffer, fed[name])
                 np.copyto(buffer, fed[name])
-        with np.errstate(all="ignore"):  # a value that is not finite is found in the loss log
+        # A value that is not finite is found in the loss log.
+        with self._threads, np.errstate(all="ignore"):
             for part in sections:
                 for function, arguments in self._ops[part]:
                     function(*arguments)
 
     def repeat(self, fed: Mapping[str, Any]) -> HostArray:
         """Run all sections once for each entry of the fed arrays; the losses (k,)."""
-        return self._window.run(fed)
+        with self._threads, np.errstate(all="ignore"):
+            return self._window.run(fed)
 
     @cached_property
     def _window(self) -> Window:
@@ -120,6 +155,22 @@ class NumPyStep:
             return bound
         look = (self._watch.before, (call.calls, call.inputs))
         return [look, *bound, (self._watch.after, (call.calls, call.outputs))]
+
+
+PRODUCTS = {linear, linear_grad_bias, linear_grad_input, linear_grad_weight}
+
+
+def _largest_product(plan: Plan, n: int) -> int:
+    """Operations of the largest one in a step on ``n`` rows."""
+    sizes = {"n": n, "rows": 0}
+    return max(
+        (
+            call.kernel.cost(*[plan.buffers[name].bound(sizes) for name in call.inputs])
+            for call in plan.calls
+            if call.kernel in PRODUCTS
+        ),
+        default=0,
+    )
 
 
 def open_backend(device: str | None = None) -> NumPyBackend:

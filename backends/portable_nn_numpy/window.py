@@ -75,12 +75,11 @@ class Window:
             self._steps.append(self._bound(len(self._steps)))
         for name, values in fed.items():
             np.copyto(self._fed[name][:count], values)
-        with np.errstate(all="ignore"):  # a value that is not finite is found in the loss log
-            for function, arguments in self._gathers:
+        for function, arguments in self._gathers:
+            function(*arguments)
+        for ops in self._steps[:count]:
+            for function, arguments in ops:
                 function(*arguments)
-            for ops in self._steps[:count]:
-                for function, arguments in ops:
-                    function(*arguments)
 
 
 def _gathers(call: Call, fed: Mapping[str, Any]) -> bool:

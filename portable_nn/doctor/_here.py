@@ -71,7 +71,8 @@ def _measured(
     with Progress(_measure.ROUNDS, len(choices) * len(counts), show=progress) as bar:
         rows = _measure.measure(
             choices, counts,
-            lambda choice, count: _measure.run_product(environment, choice, count), bar.step,
+            lambda choice, count: _measure.run_product(environment, choice, count),
+            lambda: bar.steps(1),
         )  # fmt: skip
     now = max((pool["num_threads"] or 1 for pool in _blas.blas(pools)), default=cores.usable)
     return _measure.judged(rows, now)

@@ -1,0 +1,128 @@
+"""How many threads BLAS may use while a step runs; afterwards it is as it was before.
+
+BLAS has one number of threads for the whole process. It is set when a step begins and put back
+when it ends, also where several steps run in threads of the caller's own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from portable_nn.errors import BackendError
+
+NO_THREADS, ALL_THREADS = 2 * 9_216, 8_000_000
+"""Operations of the largest product: below the first BLAS takes one thread by itself, below the
+second one is at least as fast, and does not wait for others on a busy machine."""
+
+SECONDS = 1.0
+"""How long what is known of the load of the machine is taken for true."""
+
+_lock = threading.Lock()
+_before: list[int] = []
+_running = 0
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> Sequence[Any]:
+    """The BLAS libraries of this process whose threads can be set."""
+    found: Sequence[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
+    return found
+
+
+def check_threads(threads: int | None) -> int | None:
+    """The number given, if it is one and BLAS can be told; None stands for the default."""
+    if threads is None:
+        return None
+    whole = isinstance(threads, int | np.integer) and not isinstance(threads, bool)
+    if not whole or not 1 <= threads <= 1024:
+        raise BackendError(f"threads is a whole number, 1 or more, or None; got {threads!r:.60}.")
+    if not _libraries():
+        raise BackendError(
+            "the BLAS that NumPy uses here does not let itself be told how many threads to take; "
+            "leave threads out."
+        )
+    return int(threads)
+
+
+class Threads:
+    """A context in which BLAS takes ``threads`` threads, or what fits products of this size.
+
+    ``operations`` are those of the largest product: small ones take one thread, large ones all
+    that BLAS had before, unless these are slower together than one, as where other programs
+    need the cores (OpenBLAS: up to a hundred times).
+    """
+
+    def __init__(self, threads: int | None, operations: int) -> None:
+        self._threads, self._operations = threads, operations
+        self._idle = threads is None and (operations < NO_THREADS or not _libraries())
+        self._held = False
+
+    def _wanted(self) -> int | None:
+        """How many threads; None leaves BLAS as it is."""
+        if self._threads is not None:
+            return self._threads
+        return 1 if self._operations < ALL_THREADS or _crowded() else None
+
+    def __enter__(self) -> None:
+        if not self._idle and (wanted := self._wanted()) is not None:
+            _hold(wanted)
+            self._held = True
+
+    def __exit__(self, *error: object) -> None:
+        if self._held:
+            self._held = False
+            _release()
+
+
+def _hold(threads: int) -> None:
+    global _running
+    with _lock:
+        if not _running:
+            _before[:] = [library.get_num_threads() for library in _libraries()]
+        _running += 1
+        for library in _libraries():
+            library.set_num_threads(threads)
+
+
+def _release() -> None:
+    global _running
+    with _lock:
+        _running -= 1
+        for library, threads in zip(_libraries(), _before, strict=True) if not _running else ():
+            library.set_num_threads(threads)
+
+
+_known = [-SECONDS, False]
+
+
+def _crowded() -> bool:
+    """Whether all threads together are slower than one, as measured within the last second."""
+    if perf_counter() - _known[0] >= SECONDS:
+        several = max(library.get_num_threads() for library in _libraries()) > 1
+        _known[:] = perf_counter(), several and _measured()
+    return bool(_known[1])
+
+
+def _measured() -> bool:
+    a = np.ones((256, 256), np.float32)
+    out = np.empty_like(a)
+    together = min(_seconds(a, out) for _ in range(3))
+    _hold(1)
+    try:
+        alone = min(_seconds(a, out) for _ in range(3))
+    finally:
+        _release()
+    return together > alone
+
+
+def _seconds(a: Any, out: Any) -> float:
+    began = perf_counter()
+    a.dot(a, out)
+    return perf_counter() - began
