@@ -46,12 +46,12 @@ def only(findings):
 @pytest.mark.parametrize(
     ("loaded", "said"),
     [
-        (pool(), "OpenBLAS 0.3.31, kernels for SkylakeX, pthreads threads"),
+        (pool(), "OpenBLAS 0.3.31, kernels for SkylakeX, threads by pthreads"),
         (pool(threading_layer="disabled"), "kernels for SkylakeX, built without threads"),
         (
             {"user_api": "blas", "internal_api": "mkl", "version": "2024.2", "num_threads": 4,
              "threading_layer": "intel"},
-            "MKL 2024.2, intel threads",
+            "MKL 2024.2, threads by intel",
         ),
         (pool(internal_api="blis", version=None, architecture="zen3"), "BLIS, kernels for zen3"),
     ],
@@ -94,6 +94,12 @@ def test_kernels_narrower_than_the_cpu_are_found(core, features, forced, fine, d
     assert finding.fine is fine
     assert finding.do is None if do is None else finding.do.startswith(f"{do}, before Python")
     assert f"for {core}" in finding.what
+    assert (f"OPENBLAS_CORETYPE={core} forces" in finding.what) is (bool(forced) and not fine)
+
+
+def test_features_that_numpy_was_built_for_count_too():
+    native = {"SIMD Extensions": {"baseline": ["X86_V2", "X86_V3"], "found": []}}
+    assert not only(_blas.kernels([pool(architecture="Nehalem")], native, {})).fine
 
 
 @pytest.mark.parametrize(
@@ -175,7 +181,8 @@ def groups(root, lines, **files):
 def test_limits_of_a_group_and_of_those_around_it_count(tmp_path):
     groups(
         tmp_path, "0::/user/job\n",
-        **{"user/job/cpu.max": "max 100000\n", "user/cpu.max": "150000 100000\n",
+        **{"user/job/cpu.max": "300000 100000\n", "user/cpu.max": "150000 100000\n",
+           "cpu.max": "max 100000\n",
            "user/job/memory.max": "max\n", "memory.max": "4096\n"},
     )  # fmt: skip
     assert core_limit(tmp_path) == 1.5
@@ -184,8 +191,9 @@ def test_limits_of_a_group_and_of_those_around_it_count(tmp_path):
 
 def test_limits_of_the_first_version_of_groups(tmp_path):
     groups(
-        tmp_path, "5:cpu,cpuacct:/docker/1\n4:memory:/docker/1\n3:pids:/\n",
+        tmp_path, "5:cpu,cpuacct:/docker/1\n4:memory:/docker/1\n3:pids:/other\n",
         **{"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n",
+           "cpu/other/cpu.cfs_quota_us": "1\n", "cpu/other/cpu.cfs_period_us": "1\n",
            "memory/docker/1/memory.limit_in_bytes": "2048\n"},
     )  # fmt: skip
     assert core_limit(tmp_path) == 3.0
@@ -325,12 +333,18 @@ def test_caches_are_sized(tmp_path):
     assert cupy == finding and jax.what.startswith(f"JAX keeps compiled code in {tmp_path / 'jax'}")
 
 
+def test_a_cache_in_a_bucket_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gs:/some/bucket").mkdir(parents=True)
+    (tmp_path / "gs:/some/bucket/file").write_text("")
+    assert _software.caches({"JAX_COMPILATION_CACHE_DIR": "gs://some/bucket"}, tmp_path) == []
+
+
 def test_a_cache_that_cannot_be_written_is_wrong(tmp_path):
     (tmp_path / "file").write_text("")
     finding = only(_software.caches({"CUPY_CACHE_DIR": str(tmp_path / "file" / "in")}, tmp_path))
     assert not finding.fine and "CuPy compiles anew" in finding.what
     assert _software.caches({"CUPY_CACHE_DIR": str(tmp_path / "new" / "one")}, tmp_path) == []
-    assert _software.caches({"JAX_COMPILATION_CACHE_DIR": "gs://some/bucket"}, tmp_path) == []
 
 
 def test_versions_are_of_what_is_installed():
@@ -436,8 +450,14 @@ def test_a_product_is_timed_with_the_environment_asked_for(monkeypatch):
 
 
 def test_a_process_that_dies_is_no_sample(monkeypatch):
-    monkeypatch.setattr(_measure.sys, "executable", "false")
-    assert _measure.run_product({"PATH": "/usr/bin:/bin"}, None, 1) is None
+    monkeypatch.setattr(_measure, "COMMAND", [sys.executable, "-c", "import os; os.abort()"])
+    assert _measure.run_product({}, None, 1) is None
+
+
+def test_products_that_fail_as_things_are_are_wrong():
+    for seconds in ({}, {"SkylakeX": 0.001}):  # with other kernels they may run
+        (finding,), _ = measured(seconds)
+        assert not finding.fine and finding.do.endswith("_product.py")
 
 
 def test_a_product_is_timed(capsys):
@@ -503,3 +523,4 @@ def test_the_exit_status_is_1_if_something_is_to_be_mended(monkeypatch, capsys):
         assert main(["doctor"]) == status
         assert capsys.readouterr().out.splitlines()[-1].startswith(end)
     assert str(wrong) == "mend  some       is off\n                 -> this"
+    assert str(Finding("some", "is so", do="this?")).startswith("ok    some       is so\n")

@@ -66,7 +66,7 @@ def _described(pool: Mapping[str, Any]) -> str:
     if core := pool.get("architecture"):
         parts.append(f"kernels for {core}")
     if layer := pool.get("threading_layer"):
-        parts.append("built without threads" if layer == "disabled" else f"{layer} threads")
+        parts.append("built without threads" if layer == "disabled" else f"threads by {layer}")
     return ", ".join(part.strip() for part in parts)
 
 
@@ -83,10 +83,10 @@ def kernels(
     slow = _rank(core) == len(LEVELS)
     # Products of float32, OpenBLAS 0.3.31, November 2026: AVX-512 over AVX2 1.9 on a Zen 5, 0.96 on
     # a Zen 4, which halves its vectors; AVX2 over SSE 2.6 to 5 there.
-    gain = "up to 5 times as fast" if slow else "up to 1.9 times as fast on some CPUs, not on all"
+    gain = "up to 5 times as fast" if slow else "up to 1.9 times as fast, on some CPUs"
     forced = environment.get("OPENBLAS_CORETYPE")
-    takes = f"OPENBLAS_CORETYPE={forced} makes OpenBLAS take" if forced else "OpenBLAS takes"
-    what = f"{takes} those for {core}; this CPU has {widest.name}, whose are {gain}"
+    takes = f"OPENBLAS_CORETYPE={forced} forces" if forced else "OpenBLAS takes"
+    what = f"{takes} those for {core}; those for {widest.name}, which this CPU has, are {gain}"
     mend = "unset OPENBLAS_CORETYPE" if forced else f"set OPENBLAS_CORETYPE={widest.core}"
     do = f"{mend}, before Python starts; what is faster here says {MEASURE}"
     return [Finding("kernels", what, fine=not (forced or slow), do=do)]

@@ -20,7 +20,7 @@ class Cores:
     @property
     def usable(self) -> int:
         """How many threads can run at once."""
-        return min(self.allowed, math.ceil(self.limit or math.inf)) if self.limit else self.allowed
+        return min(self.allowed, math.ceil(self.limit)) if self.limit else self.allowed
 
     def __str__(self) -> str:
         limited = f", of which a container allows {self.limit:g}" if self.limit else ""

@@ -19,6 +19,7 @@ from portable_nn.doctor._variables import THREADS
 ROUNDS = 5
 PRODUCT = f"{ROWS} x {INNER} times {INNER} x {COLUMNS}, float32"
 CORE = "OPENBLAS_CORETYPE"
+COMMAND = [sys.executable, "-P", str(Path(__file__).with_name("_product.py"))]
 
 Sample = tuple[str | None, float]
 """The kernels that BLAS took, and seconds of a product."""
@@ -87,10 +88,7 @@ def run_product(environment: Mapping[str, str], choice: str | None, threads: int
         changed.pop(CORE, None)
     if choice:
         changed[CORE] = choice
-    program = Path(__file__).with_name("_product.py")
-    done = subprocess.run(
-        [sys.executable, "-P", str(program)], env=changed, capture_output=True, text=True
-    )
+    done = subprocess.run(COMMAND, env=changed, capture_output=True, text=True)
     if done.returncode:
         return None
     found = json.loads(done.stdout)
@@ -105,7 +103,11 @@ def judged(rows: Sequence[Row], now: int) -> list[Finding]:
     """What the figures say, where products run on ``now`` threads unless told otherwise."""
     counts = sorted({row.threads for row in rows})
     by_count = [[row for row in rows if row.threads == count] for count in counts]
-    return [_kernels(group) for group in by_count] + _threads([group[0] for group in by_count], now)
+    known = [group for group in by_count if group[0].choice is None]
+    if not known:
+        what = "a product of two matrices fails here, in a process of its own"
+        return [Finding("measured", what, fine=False, do=f"see why: {' '.join(COMMAND)}")]
+    return [_kernels(group) for group in known] + _threads([group[0] for group in known], now)
 
 
 def _kernels(rows: Sequence[Row]) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -73,7 +74,10 @@ def _cache(name: str, folder: Path, *, given: bool) -> list[Finding]:
     if given and not _writable(folder):
         what = f"{name}={folder} cannot be written: {whose} compiles anew in every process"
         return [Finding("cache", what, fine=False, do="set it to a folder of yours")]
-    sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
+    sizes = []
+    for file in folder.rglob("*"):
+        with suppress(OSError):  # another process may empty it now
+            sizes += [file.stat().st_size] if file.is_file() else []
     if not sizes:
         return []
     size = f"{len(sizes):,} files, {sum(sizes) / 2**20:,.1f} MiB"
@@ -83,5 +87,5 @@ def _cache(name: str, folder: Path, *, given: bool) -> list[Finding]:
 
 def _writable(folder: Path) -> bool:
     """Whether files can be made in a folder, or it in one that is there."""
-    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    there = next(one for one in (folder, *folder.absolute().parents) if os.access(one, os.F_OK))
     return there.is_dir() and os.access(there, os.W_OK)
