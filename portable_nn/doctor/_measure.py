@@ -38,11 +38,11 @@ class Row:
     seconds: list[float] = field(default_factory=list)
 
     def __str__(self) -> str:
-        rate = 2e-9 * ROWS * INNER * COLUMNS / median(self.seconds)
+        least, middle, most = (1e3 * function(self.seconds) for function in (min, median, max))
+        rate = 2e-6 * ROWS * INNER * COLUMNS / middle
         now = " as it is" if self.choice is None else ""
-        return (
-            f"{self.core or 'BLAS'}{now} {1e3 * median(self.seconds):.2f} ms ({rate:.0f} GFLOP/s)"
-        )
+        spread = f"{least:.2f} to {most:.2f}, {rate:.0f} GFLOP/s"
+        return f"{self.core or 'BLAS'}{now} {middle:.2f} ms ({spread})"
 
 
 def choices(
