@@ -56,8 +56,9 @@ def load(pools: Pools, cores: Cores, average: float) -> list[Finding]:
     count = max((pool["num_threads"] or 1 for pool in blas(pools)), default=1)
     if count == 1 or average + count <= CROWDED * cores.machine:
         return [Finding("load", what)]
-    what = f"{what}; the {count} threads of a product would wait for each other"
-    return [Finding("load", what, fine=False, do=f"while it is so: {_use(1)}")]
+    what = f"{what}; the {count} threads of a product wait for each other"
+    do = "end what else runs. NumPy's products take one thread while all are slower; or always: "
+    return [Finding("load", what, fine=False, do=do + _use(1))]
 
 
 GIB = 2**30
