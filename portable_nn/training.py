@@ -386,7 +386,8 @@ class Training:
         """
         begins = self._ahead.begins() if self._ahead else []
         epochs = [self._epoch, *[later for later in begins if later > self._epoch]]
-        self._ahead, table = None, self._table(epochs)
+        self._ahead = None  # if a schedule fails there, the next is asked for alone
+        table = self._table(epochs)
         keys = enumerate(epochs, self.updates + 1)
         return {key: (table, row) for row, key in enumerate(keys)}
 

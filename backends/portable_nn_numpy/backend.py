@@ -104,7 +104,8 @@ class NumPyStep:
         sections = self._ops if section is None else (section,)
         for part in sections:
             for name, buffer in self._fed[part].items():
-                same_shape(name, buffer, fed[name])
+                if getattr(fed[name], "shape", None) != buffer.shape:  # cheaper than the call
+                    same_shape(name, buffer, fed[name])
                 np.copyto(buffer, fed[name])
         # A value that is not finite is found in the loss log.
         with self._threads, np.errstate(all="ignore"):

@@ -62,7 +62,7 @@ def lower(call: BoundCall, scratch: Scratch) -> list[Op]:
     return ops
 
 
-STRETCH = 2**16
+STRETCH = 2**17
 """Numbers of a flat array that an update takes at a time: they stay in the cache meanwhile."""
 
 
@@ -309,11 +309,11 @@ def rmsprop(new: Scratch, *arrays: HostArray) -> list[Op]:
 
 def adam(new: Scratch, *arrays: HostArray) -> list[Op]:
     p, g, m, v, beta1, rest1, beta2, rest2, step_size, epsilon, p1, m1, v1 = arrays
-    t, u = new(g), new(g)
-    square = [(np.multiply, (g, g, t))]
+    t = new(g)
+    square = [(np.square, (g, t))]
     moments = _average(m, beta1, g, rest1, t, m1) + square + _average(v, beta2, t, rest2, t, v1)
-    root = [(np.sqrt, (v1, t)), (np.add, (t, epsilon, t)), (np.multiply, (m1, step_size, u))]
-    return [*moments, *root, (np.divide, (u, t, u)), (np.subtract, (p, u, p1))]
+    root: list[Op] = [(np.sqrt, (v1, t)), (np.add, (t, epsilon, t)), (np.divide, (m1, t, t))]
+    return [*moments, *root, (np.multiply, (t, step_size, t)), (np.subtract, (p, t, p1))]
 
 
 def adamw(new: Scratch, *arrays: HostArray) -> list[Op]:

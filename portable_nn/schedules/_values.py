@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import Field, field, fields
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -143,19 +144,22 @@ def check_choices(owner: Any) -> None:
 def check_values(owner: Any) -> None:
     """Check each ``hyperparameter``, ``choice`` and ``flag`` field of an optimizer."""
     check_choices(owner)
-    for each in _ranged(owner):
+    for each in _ranged(owner.__class__):
         check_value(owner, each.name, each.metadata["below"], each.metadata["zero"] is True)
 
 
 def values_at(owner: Any, epoch: float) -> dict[str, float]:
     """Every ``hyperparameter`` field of an optimizer at ``epoch``, by name, as float."""
     found = {}
-    for each in _ranged(owner):
-        name, below = f"{type(owner).__name__}'s {each.name}", each.metadata["below"]
-        value, zero = getattr(owner, each.name), each.metadata["zero"] is not False
-        found[each.name] = value_at(value, epoch, name, below, zero)
+    for each in _ranged(owner.__class__):
+        value, below = getattr(owner, each.name), each.metadata["below"]
+        if callable(value):
+            name, zero = f"{type(owner).__name__}'s {each.name}", each.metadata["zero"] is not False
+            value = value_at(value, epoch, name, below, zero)
+        found[each.name] = float(value)
     return found
 
 
-def _ranged(owner: Any) -> list[Field[Any]]:
-    return [each for each in fields(owner) if "below" in each.metadata]
+@lru_cache  # it is asked at every step
+def _ranged(kind: Any) -> list[Field[Any]]:
+    return [each for each in fields(kind) if "below" in each.metadata]
