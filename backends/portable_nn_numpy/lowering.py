@@ -9,7 +9,8 @@ meaning and copies the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat.numpy as xp
@@ -54,25 +55,37 @@ def lower(call: BoundCall, scratch: Scratch) -> list[Op]:
     """The bound functions of one call; matrices only, a leading axis is for the meanings."""
     lowering = LOWERINGS.get(call.kernel)
     if lowering is None or any(array.ndim > 2 for array in call.inputs):
-        return [(_by_meaning, (call,))]
+        return [(_by_meaning, (part,)) for part in _stretches(call, 2**15)]
     ops: list[Op] = []
-    for arrays in _stretches(call):
+    for part in _stretches(call, 2**17):
         scratch.restart()
-        ops += lowering(scratch, *arrays, **call.attributes)
+        ops += lowering(scratch, *part.inputs, *part.outputs, **call.attributes)
     return ops
 
 
-STRETCH = 2**17
-"""Numbers of a flat array that an update takes at a time: they stay in the cache meanwhile."""
+def _stretches(call: BoundCall, size: int) -> list[BoundCall]:
+    """The call, if it is elementwise one stretch of memory after another.
 
+    What is formed on the way then stays in the cache, and needs no new memory each time.
+    """
+    arrays = [array for array in (*call.inputs, *call.outputs) if array.ndim]
+    together = all(array.flags.c_contiguous for array in arrays) or all(
+        array.flags.f_contiguous for array in arrays
+    )
+    if not (call.kernel.elementwise and together and arrays and arrays[0].size > size):
+        return [call]
 
-def _stretches(call: BoundCall) -> Iterable[Sequence[HostArray]]:
-    """The arrays of a call; of an update's flat ones, one stretch after another."""
-    arrays = [*call.inputs, *call.outputs]
-    if not call.kernel.elementwise or arrays[0].ndim != 1:
-        return [arrays]
-    starts = range(0, len(arrays[0]), STRETCH)
-    return [[a[start : start + STRETCH] if a.ndim else a for a in arrays] for start in starts]
+    def cut(array: HostArray, start: int) -> HostArray:
+        return array.ravel("K")[start : start + size] if array.ndim else array
+
+    return [
+        replace(
+            call,
+            inputs=[cut(array, start) for array in call.inputs],
+            outputs=[cut(array, start) for array in call.outputs],
+        )
+        for start in range(0, arrays[0].size, size)
+    ]
 
 
 def _by_meaning(call: BoundCall) -> None:
