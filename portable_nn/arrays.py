@@ -13,6 +13,7 @@ import numpy as np
 from array_api_compat import is_array_api_obj
 
 from portable_nn.errors import DataError
+from portable_nn.pieces import is_constant, not_finite
 from portable_nn.runner import to_host
 
 if TYPE_CHECKING:
@@ -32,12 +33,15 @@ def variable(name: str) -> str:
     return name.removeprefix("validation ")
 
 
-def read(given: Any, name: str) -> HostArray:
-    """A copy in host memory; of objects where a list mixes text and other things."""
+def read(given: Any, name: str, copy: bool = False) -> HostArray:
+    """In host memory; of objects where a list mixes text and other things.
+
+    A NumPy array is read where it lies, through a view that cannot be written to; with ``copy``
+    only if nobody can write to it.
+    """
     _refuse(given, name)
     try:
-        # Tables of other kinds export DLPack for some of their columns only.
-        host = to_host(given) if is_array_api_obj(given) else np.array(given)
+        host = _on_host(given, copy)
         if host.dtype.kind in "US" and isinstance(given, list | tuple):
             host = np.array(given, dtype=object)  # as text, 1 and NaN would be '1' and 'nan'
     except Exception as error:  # whatever another library raises
@@ -45,6 +49,15 @@ def read(given: Any, name: str) -> HostArray:
     if host.ndim == 0 and host.dtype.kind in "OUSV":
         raise DataError(f"{name} is {_what(given)}; {_instead(given, name)}.")
     return host.astype(object) if host.dtype.kind == "T" else host
+
+
+def _on_host(given: Any, copy: bool) -> HostArray:
+    if isinstance(given, np.ndarray) and (not copy or is_constant(given)):
+        view = np.asarray(given)[...]
+        view.flags.writeable = False  # it is the user's
+        return view
+    # Tables of other kinds export DLPack for some of their columns only.
+    return to_host(given) if is_array_api_obj(given) else np.array(given)
 
 
 def unreadable(name: str, error: Exception) -> DataError:
@@ -147,8 +160,8 @@ def numeric(host: HostArray, name: str, given: Any = None) -> HostArray:
     host = numbers(host, name, given)
     if host.dtype.kind != "f":
         return host
-    if not np.isfinite(host).all():
-        index = tuple(np.argwhere(~np.isfinite(host))[0].tolist())
+    index = not_finite(host)
+    if index is not None:
         where = place(name, index, given)
         raise DataError(f"{where} is {host[index]}; remove or fill such values.")
     return cast(host, "float64", name) if host.dtype.itemsize > 8 else host
@@ -161,8 +174,15 @@ def cast(host: HostArray, dtype: str, name: str, given: HostArray | None = None)
     """
     with np.errstate(all="ignore"):
         small = host.astype(dtype, copy=False)
-    if not np.isfinite(small).all():
-        known, when = (host, "") if given is None else (given, " once standardized")
-        index = tuple(np.argwhere(~np.isfinite(small))[0].tolist())[: known.ndim]
-        raise DataError(f"{place(name, index)} is {known[index]!s}, too large for {dtype}{when}.")
+    index = not_finite(small)
+    if index is not None:
+        known = host if given is None else given
+        index = index[: known.ndim]
+        raise too_large(place(name, index), known[index], dtype, given is not None)
     return small
+
+
+def too_large(where: str, number: Any, dtype: str, scaled: bool) -> DataError:
+    """The error of a number that ``dtype`` cannot hold."""
+    when = " once standardized" if scaled else ""
+    return DataError(f"{where} is {number!s}, too large for {dtype}{when}.")

@@ -77,7 +77,7 @@ def like(given: Any, values: HostArray) -> Any:
 
 def table(x: Any, features: int | None = None, name: str = "x") -> HostArray:
     """``x`` as a host array of finite numbers (n, features), n >= 1; a copy."""
-    host = array(x, name)
+    host = array(x, name, copy=True)
     two_axes(host.shape, name)
     not_empty(host, name)
     if features is not None:
@@ -85,9 +85,9 @@ def table(x: Any, features: int | None = None, name: str = "x") -> HostArray:
     return numeric(host, name, x)
 
 
-def array(x: Any, name: str) -> HostArray:
-    """A copy on the host, no text."""
-    return entries(read(x, name), name, x, text=False)
+def array(x: Any, name: str, copy: bool = False) -> HostArray:
+    """On the host, no text; see ``read`` for ``copy``."""
+    return entries(read(x, name, copy), name, x, text=False)
 
 
 def not_empty(host: HostArray, name: str) -> HostArray:
@@ -126,13 +126,14 @@ def targets(
     name: str = "y",
     columns: int | None = None,
     row_shape: tuple[int, ...] | None = None,
+    copy: bool = False,
 ) -> HostArray:
     """``y`` as a host array of text or finite numbers, with one entry a row of ``x``.
 
     ``columns`` of ``x`` tell whether it was to be transposed. Rows of ``row_shape``, that of the
-    network's last layer, become flat.
+    network's last layer, become flat. See ``read`` for ``copy``.
     """
-    host = entries(read(y, name), name, y)
+    host = entries(read(y, name, copy), name, y)
     _one_a_row(host, rows, name, columns)
     if host.dtype.kind not in "biufUS":
         raise DataError(f"{name} holds {host.dtype!s:.60}; give text or real numbers.")

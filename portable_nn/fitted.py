@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from portable_nn import checks
-from portable_nn.arrays import cast
+from portable_nn.arrays import cast, too_large
+from portable_nn.converted import Converted
 from portable_nn.drivers import Driver
 from portable_nn.errors import DataError, NetworkError
 from portable_nn.inputs import Features, Given, read_inputs
@@ -20,6 +19,7 @@ from portable_nn.session import Rows, Session, Validation
 from portable_nn.targets import Targets, class_weights
 
 if TYPE_CHECKING:
+    from portable_nn.session import Table
     from portable_nn.typing import HostArray
 
 
@@ -39,35 +39,29 @@ class Fitted:
     session: Session
     class_weights: HostArray | None = None
 
-    def table(self, x: Any, plan: Plan, name: str = "x") -> HostArray:
+    def table(self, x: Any, plan: Plan, name: str = "x") -> Converted:
         """``x`` checked, and as the layers take it: (n, features) of the plan's dtype."""
         given = read_inputs(x, self.features, name)
         given.check(plan, self.features)
         return self.scale(given, plan.dtype)
 
-    def scale(self, given: Given, dtype: str) -> HostArray:
+    def scale(self, given: Given, dtype: str) -> Converted:
         """A checked table as the layers take it."""
-        table = given.table
-        scaled = table if self.inputs is None else self.inputs.apply(table)
-        parts = [
-            cast(
-                scaled[:, block.start : block.stop],
-                dtype,
-                block.name,
-                None if self.inputs is None else table[:, block.start : block.stop],
-            )
-            for block in given.blocks
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        table = Converted(given.table, dtype, self.inputs)
+        place = table.not_finite()
+        if place is not None:
+            number, scaled = given.table[place], self.inputs is not None
+            raise too_large(given.place(*place), number, dtype, scaled)
+        return table
 
     def rows(
-        self, x: HostArray, y: HostArray, dtype: str, sample_weight: Any = None, name: str = "y"
+        self, x: Table, y: HostArray, dtype: str, sample_weight: Any = None, name: str = "y"
     ) -> Rows:
         """Everything a plan reads, on the host.
 
         ``x`` is what ``table`` or ``scale`` gave, ``y`` what ``checks.targets`` gave.
         """
-        if y.dtype.kind == "f":
+        if y.dtype.kind == "f" and y.dtype != dtype:
             cast(y, dtype, name)  # predictions are of this dtype, and in these units
         encoded = self.targets.encode(y, name)
         weight = checks.weights(sample_weight, len(x))
@@ -84,7 +78,7 @@ class Fitted:
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             count = f" of {len(pair)}" if isinstance(pair, tuple | list) else ""
             raise DataError(f"validation is a pair (x, y); got {type(pair).__name__}{count}.")
-        x = self.table(pair[0], plan, "validation x")
+        x = self.table(pair[0], plan, "validation x").settled()
         y = checks.targets(pair[1], len(x), "validation y", x.shape[1], plan.row_shape)
         rows = self.rows(x, y, plan.dtype, name="validation y")
         return Validation(plan, rows, y, self.targets)

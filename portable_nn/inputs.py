@@ -15,6 +15,7 @@ import numpy as np
 from portable_nn import checks
 from portable_nn.arrays import brief, numeric
 from portable_nn.errors import DataError, NetworkError, ShapeError
+from portable_nn.pieces import pieces
 from portable_nn.plan import Plan
 
 if TYPE_CHECKING:
@@ -82,15 +83,19 @@ class Given:
         return found
 
     def _check_codes(self, start: int, stop: int, categories: int) -> None:
-        codes = self.table[:, start:stop]
-        wrong = (codes < 0) | (codes >= categories) | (codes != np.rint(codes))
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0].tolist()
-            block = next(block for block in self.blocks if start + column < block.stop)
-            raise DataError(
-                f"{block.name}[{row}, {start + column - block.start}] is {codes[row, column]}; "
-                f"Embedding takes whole numbers there, 0 to {categories - 1}."
-            )
+        for first, codes in pieces(self.table[:, start:stop]):
+            wrong = (codes < 0) | (codes >= categories) | (codes != np.rint(codes))
+            if wrong.any():
+                row, column = np.argwhere(wrong)[0].tolist()
+                raise DataError(
+                    f"{self.place(first + row, start + column)} is {codes[row, column]}; "
+                    f"Embedding takes whole numbers there, 0 to {categories - 1}."
+                )
+
+    def place(self, row: int, column: int) -> str:
+        """What errors call a number of the table."""
+        block = next(block for block in self.blocks if column < block.stop)
+        return f"{block.name}[{row}, {column - block.start}]"
 
 
 WORKSPACE = 2**28
@@ -113,8 +118,10 @@ def check_workspace(plan: Plan, rows: int) -> None:
             )
 
 
-def read_inputs(x: Any, features: Features | None = None, name: str = "x") -> Given:
-    """``x`` as a table of finite numbers; a copy.
+def read_inputs(
+    x: Any, features: Features | None = None, name: str = "x", copy: bool = False
+) -> Given:
+    """``x`` as a table of finite numbers; see ``arrays.read`` for ``copy``.
 
     Its inputs are in the order of ``features``, if these are known.
     """
@@ -130,7 +137,7 @@ def read_inputs(x: Any, features: Features | None = None, name: str = "x") -> Gi
     blocks: list[Block] = []
     tables: list[HostArray] = []
     for label, part in parts:
-        host = checks.array(part, label)
+        host = checks.array(part, label, copy)
         if host.ndim < 2 and (names is None or host.ndim == 0):
             checks.two_axes(host.shape, label)
         host = numeric(checks.not_empty(host, label), label, part)

@@ -218,7 +218,8 @@ class Network:
         for name, value in {"shuffle": shuffle, "progress": progress}.items():
             checks.flag(value, name)
         before = self._fitted, self.history, self.columns
-        training = self.start(
+        training = self._start(
+            copy=False,
             loss=loss,
             optimizer=optimizer,
             batch_size=batch_size,
@@ -278,6 +279,34 @@ class Network:
         ...     loss = step.gradient(batch)  # forward, loss, backward
         ...     step.update()
         """
+        return self._start(
+            copy=True,
+            loss=loss,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
+            standardize=standardize,
+            seed=seed,
+            backend=backend,
+            warm_start=warm_start,
+            frozen=frozen,
+        )
+
+    def _start(
+        self,
+        *,
+        copy: bool,
+        loss: Loss | str,
+        optimizer: Optimizer | Driver | str,
+        batch_size: int | None,
+        micro_batch_size: int | None,
+        standardize: bool,
+        seed: int,
+        backend: Where,
+        warm_start: bool,
+        frozen: str | Sequence[str],
+    ) -> Training:
+        """The loop; with ``copy`` for a user who may change the data between two steps."""
         if batch_size is not None:
             batch_size = checks.count(batch_size, "batch_size")
         if micro_batch_size is not None:
@@ -293,13 +322,13 @@ class Network:
         def opener(x: Any, y: Any, sample_weight: Any, session: Session | None) -> Any:
             known = self._fitted if session is not None or warm_start else None
             place = asked or checks.backend_of(x=x, y=y, sample_weight=sample_weight)
-            given = read_inputs(x, known.features if known else None)
+            given = read_inputs(x, known.features if known else None, copy=copy)
             features = known.features if known else given.features
             plan = self.plan(chosen, step_by, features=features, frozen=names)
             given.check(plan, features)
             n, columns = given.table.shape
             check_workspace(plan, min(n, batch_size or n, micro_batch_size or n))
-            labels = checks.targets(y, n, columns=columns, row_shape=plan.row_shape)
+            labels = checks.targets(y, n, columns=columns, row_shape=plan.row_shape, copy=copy)
             evaluated = self.plan(chosen, features=features, mode="evaluate")
             outputs = int(evaluated.buffers[evaluated.outputs["output"]].shape[-1])
             inputs = learn_inputs(given, plan, standardize, known)
@@ -309,7 +338,8 @@ class Network:
                 session = Session(place, self._values(place, plan) if known else {})
             weights = learn_class_weights(chosen, labels, targets, known)
             fitted = Fitted(chosen, step_by, targets, inputs, features, session, weights)
-            rows = fitted.rows(fitted.scale(given, self.dtype), labels, self.dtype, sample_weight)
+            table = fitted.scale(given, self.dtype).settled()
+            rows = fitted.rows(table, labels, self.dtype, sample_weight)
             session.initialize(plan, seed)
 
             def keep() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from portable_nn.errors import DataError
+from portable_nn.pieces import pieces
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -36,18 +38,17 @@ class Scaling:
 
         Columns marked in ``kept`` (k,) stay as they are.
         """
-        values = table.astype(np.float64)
+        origin = table[0].astype(np.float64)
         # Distances from the first row, halved and by their largest: no size is lost or overflows.
-        half = values / 2.0 - values[0] / 2.0
-        spread = np.abs(half).max(axis=0)
+        spread, size, binary = _extents(table, origin)
         spread[spread == 0.0] = 1.0
-        shift = spread * (half / spread).mean(axis=0)
-        mean = values[0] + shift + shift
-        deviation = spread * (2.0 * (half / spread).std(axis=0))
-        size = np.abs(values).max(axis=0)
+        average = _mean(table, lambda rows: _half(rows, origin) / spread)
+        shift = spread * average
+        mean = origin + shift + shift
+        variance = _mean(table, lambda rows: np.square(_half(rows, origin) / spread - average))
+        deviation = spread * (2.0 * np.sqrt(variance))
         flat = deviation <= np.finfo(np.float64).eps * size
         deviation[flat] = np.maximum(1.0, size[flat])
-        binary = ((values == 0.0) | (values == 1.0)).all(axis=0)
         stays = binary if kept is None else binary | kept
         mean[stays], deviation[stays] = 0.0, 1.0
         return cls(mean, deviation)
@@ -61,3 +62,35 @@ class Scaling:
         """(n, k) in the units that were given, in the dtype of ``table``."""
         with np.errstate(all="ignore"):
             return (table * self.deviation + self.mean).astype(table.dtype)
+
+
+def _half(rows: HostArray, origin: HostArray) -> HostArray:
+    """Half the distance from a row, in float64."""
+    half = rows.astype(np.float64)
+    half *= 0.5
+    half -= 0.5 * origin
+    return half
+
+
+def _extents(table: HostArray, origin: HostArray) -> tuple[HostArray, HostArray, HostArray]:
+    """Of each column: the largest halved distance, the largest size, whether all is 0 or 1."""
+    spread, size = np.zeros((2, len(origin)))
+    binary = np.ones(len(origin), np.bool_)
+    for _, rows in pieces(table):
+        spread = np.maximum(spread, np.abs(_half(rows, origin)).max(axis=0))
+        low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
+        size = np.maximum(size, np.maximum(np.abs(low), np.abs(high)))
+        binary &= ((rows == 0) | (rows == 1)).all(axis=0)
+    return spread, size, binary
+
+
+def _mean(table: HostArray, of: Callable[[HostArray], HostArray]) -> HostArray:
+    """The mean of each column of ``of(rows)``."""
+    total: HostArray | None = None
+    for _, rows in pieces(table):
+        values = of(rows)
+        if total is not None:
+            values[0] += total  # so that all are added one after another, as in a single sum
+        total = values.sum(axis=0)
+    assert total is not None  # a table has rows
+    return total / len(table)

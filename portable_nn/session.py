@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import array_api_compat.numpy
 import numpy as np
 
 from portable_nn.backend import Backend, Step, get_backend
+from portable_nn.converted import Converted
 from portable_nn.errors import NetworkError
 from portable_nn.plan import Initial, Plan
 from portable_nn.random import Draws
@@ -22,6 +24,11 @@ from portable_nn.typing import Array
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
+    Table = HostArray | Converted
+
+HOST: Any = array_api_compat.numpy
+"""The namespace of the host's arrays: of a backend that has it, they are arrays as they are."""
+
 CHUNK = 1024
 """Rows at a time outside training."""
 
@@ -30,11 +37,11 @@ CHUNK = 1024
 class Rows:
     """Checked data on the host: x (n, k), targets (n, m) as the loss reads them, weight (n,)."""
 
-    x: HostArray
+    x: Table
     targets: HostArray
     weight: HostArray
 
-    def fed(self) -> dict[str, HostArray]:
+    def fed(self) -> dict[str, Table]:
         """What a plan of a mode other than ``"train"`` is fed with, for all rows."""
         scale = np.asarray(1.0 / self.weight.sum())
         weight = self.weight[:, np.newaxis]
@@ -108,17 +115,30 @@ class Session:
                 self.state[buffer.name] = self.backend.asarray(values, plan.dtype)
 
     def bind(self, plan: Plan, rows: Rows) -> None:
-        """Put data on the device, for the plan to gather its batches from."""
+        """Put data where the plan gathers its batches from: on the device.
+
+        Rows in the host's memory stay where they lie if the backend computes there, and are
+        then not to be changed as long as it does.
+        """
         for name, values in rows.fed().items():
             if values.ndim:
-                self.state[f"data.{name}"] = self._put(plan, f"data.{name}", values)
+                self.state[f"data.{name}"] = self._hold(plan, f"data.{name}", values)
         self.step.cache_clear()  # steps may have bound the arrays that were there before
 
-    def _put(self, plan: Plan, name: str, values: HostArray) -> Array:
+    def _hold(self, plan: Plan, name: str, values: Table) -> Array:
+        if self.backend.xp is not HOST or plan.buffers[name].dtype != "float":
+            return self._put(plan, name, values)
+        found: Any = values
+        if not isinstance(values, Converted):
+            found = np.require(values, plan.dtype, ["C", "A"])[...]
+            found.flags.writeable = False
+        return found  # type: ignore[no-any-return]
+
+    def _put(self, plan: Plan, name: str, values: Table) -> Array:
         kind = plan.buffers[name].dtype
         return self.backend.asarray(values, plan.dtype if kind == "float" else kind)
 
-    def chunks(self, plan: Plan, fed: Mapping[str, HostArray]) -> Iterator[dict[str, Array]]:
+    def chunks(self, plan: Plan, fed: Mapping[str, Table]) -> Iterator[dict[str, Array]]:
         """What a plan is fed with, cut into ``CHUNK`` rows and put on the device.
 
         0-d entries go to every chunk.
@@ -128,7 +148,7 @@ class Session:
             chunk = {k: v[first : first + CHUNK] if v.ndim else v for k, v in fed.items()}
             yield {name: self._put(plan, name, values) for name, values in chunk.items()}
 
-    def outputs(self, plan: Plan, fed: Mapping[str, HostArray]) -> dict[str, list[HostArray]]:
+    def outputs(self, plan: Plan, fed: Mapping[str, Table]) -> dict[str, list[HostArray]]:
         """Run a plan over all rows in chunks: ``{role: [host array of each chunk]}``."""
         found: dict[str, list[HostArray]] = {role: [] for role in plan.outputs}
         for chunk in self.chunks(plan, fed):
@@ -138,7 +158,7 @@ class Session:
                 found[role].append(self.backend.to_host(step.read(name)))
         return found
 
-    def concatenate(self, plan: Plan, fed: Mapping[str, HostArray]) -> HostArray:
+    def concatenate(self, plan: Plan, fed: Mapping[str, Table]) -> HostArray:
         """The outputs of a prediction plan over all rows, (n, outputs)."""
         return np.concatenate(self.outputs(plan, fed)["output"])
 
