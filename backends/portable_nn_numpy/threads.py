@@ -21,7 +21,7 @@ NO_THREADS, ALL_THREADS = 2 * 9_216, 8_000_000
 """Operations of the largest product: below the first BLAS takes one thread by itself, below the
 second one is at least as fast, and does not wait for others on a busy machine."""
 
-SECONDS = 1.0
+SECONDS = 2.0
 """How long what is known of the load of the machine is taken for true."""
 
 _lock = threading.Lock()
@@ -103,7 +103,7 @@ _known = [-SECONDS, False]
 
 
 def _crowded() -> bool:
-    """Whether all threads together are slower than one, as measured within the last second."""
+    """Whether all threads together are slower than one, as measured a moment ago."""
     if perf_counter() - _known[0] >= SECONDS:
         several = max(library.get_num_threads() for library in _libraries()) > 1
         _known[:] = perf_counter(), several and _measured()
@@ -113,13 +113,9 @@ def _crowded() -> bool:
 def _measured() -> bool:
     a = np.ones((256, 256), np.float32)
     out = np.empty_like(a)
-    together = min(_seconds(a, out) for _ in range(3))
-    _hold(1)
-    try:
+    with Threads(1, 0):
         alone = min(_seconds(a, out) for _ in range(3))
-    finally:
-        _release()
-    return together > alone
+    return all(_seconds(a, out) > alone for _ in range(3))
 
 
 def _seconds(a: Any, out: Any) -> float:
