@@ -8,6 +8,7 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 import ways
+from benchmarks import lowerings
 from oracle import assert_trains_by_the_formulas
 
 from portable_nn import (
@@ -464,3 +465,7 @@ def test_reading_gives_a_copy():
         expected = read.copy()
         read[...] = np.nan
         np.testing.assert_array_equal(step.read(name), expected)
+
+
+def test_what_each_lowering_gains_can_be_measured():
+    assert {kernel.name for kernel in LOWERINGS} == set(lowerings.inputs(4, 3, 2))

@@ -28,20 +28,25 @@ def scalar(value):
 
 
 def inputs(n, features, units, classes=10):
-    """Inputs of every lowered kernel for one dense layer of this size."""
-    wide, flat, few = (n, units), (features * units,), (n, classes)
+    """Inputs of every lowered kernel for one dense layer of this size, as a step holds them."""
+    wide, flat, few = (n, units), (features * units,), (classes, n)
     adam = [normal(*flat), normal(*flat), normal(*flat), normal(*flat) ** 2]
     hyper = [scalar(value) for value in (0.9, 0.1, 0.999, 0.001, 1e-3, 1e-8)]
-    labels = RNG.integers(0, classes, (n, 1))
+    labels, ones = RNG.integers(0, classes, (n, 1)), np.ones((n, 1), np.float32)
     pair = [normal(*wide), normal(*wide)]
+    codes, table = RNG.integers(0, features, (n, 1)).astype(np.float32), normal(features, units)
     return {
         "adam": adam + hyper,
+        "adamw": [*adam, *hyper, scalar(1e-5)],
         "add": pair,
-        "cross_entropy": [normal(*few), labels, np.ones((n, 1), np.float32), scalar(1 / n)],
+        "cross_entropy": [normal(*few).T, labels, ones, scalar(1 / n)],
+        "embedding": [codes, table],
+        "embedding_grad": [codes, pair[0], table],
         "linear": [normal(n, features), normal(features, units), normal(units)],
         "linear_grad_bias": pair[:1],
         "linear_grad_input": [pair[0], normal(features, units)],
         "linear_grad_weight": [normal(n, features), pair[0]],
+        "mean_squared_error": [normal(*few).T, normal(*few).T, ones, scalar(1 / n)],
         "momentum": [*adam[:3], scalar(0.9), scalar(1e-3)],
         "multiply": pair,
         "nesterov": [*adam[:3], scalar(0.9), scalar(1e-3)],
@@ -51,8 +56,8 @@ def inputs(n, features, units, classes=10):
         "sgd": [*adam[:2], scalar(1e-3)],
         "sigmoid": pair[:1],
         "sigmoid_backward": pair,
-        "softmax": [normal(*few)],
-        "softmax_backward": [normal(*few), normal(*few)],
+        "softmax": [normal(*few).T],
+        "softmax_backward": [normal(*few).T, normal(*few).T],
         "take_rows": [normal(8 * n, features), RNG.integers(0, 8 * n, n)],
         "tanh": pair[:1],
         "tanh_backward": pair,
