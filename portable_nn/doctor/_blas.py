@@ -88,7 +88,7 @@ def kernels(
     takes = f"OPENBLAS_CORETYPE={forced} forces" if forced else "OpenBLAS takes"
     what = f"{takes} those for {core}; those for {widest.name}, which this CPU has, are {gain}"
     mend = "unset OPENBLAS_CORETYPE" if forced else f"set OPENBLAS_CORETYPE={widest.core}"
-    do = f"{mend}, before Python starts; what is faster here says {MEASURE}"
+    do = f"{mend}, before Python starts; {MEASURE} says what is faster here"
     return [Finding("kernels", what, fine=not (forced or slow), do=do)]
 
 

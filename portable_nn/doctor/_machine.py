@@ -36,12 +36,13 @@ def threads(pools: Pools, cores: Cores) -> list[Finding]:
     count = max(counts)
     what = f"BLAS uses {count}; {what}"
     if count > cores.usable:
-        return [Finding("threads", what, fine=False, do=_use(cores.usable))]
+        return [Finding("threads", what, fine=False, do=use_threads(cores.usable))]
     more = f"large networks may gain from more threads: {MEASURE}" if count < cores.usable else None
     return [Finding("threads", what, do=more)]
 
 
-def _use(count: int) -> str:
+def use_threads(count: int) -> str:
+    """How one gets so many threads."""
     python = f'get_backend("numpy", threads={count})'
     return f"portable-nn train --threads {count}, {python} or OMP_NUM_THREADS={count}"
 
@@ -58,7 +59,7 @@ def load(pools: Pools, cores: Cores, average: float) -> list[Finding]:
         return [Finding("load", what)]
     what = f"{what}; the {count} threads of a product wait for each other"
     do = "end what else runs. NumPy's products take one thread while all are slower; or always: "
-    return [Finding("load", what, fine=False, do=do + _use(1))]
+    return [Finding("load", what, fine=False, do=do + use_threads(1))]
 
 
 GIB = 2**30

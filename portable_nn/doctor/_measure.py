@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from portable_nn.doctor._blas import LEVELS, Pools, level, openblas
 from portable_nn.doctor._finding import Finding
+from portable_nn.doctor._machine import use_threads
 from portable_nn.doctor._product import COLUMNS, INNER, ROWS
 from portable_nn.doctor._variables import THREADS
 
@@ -21,28 +23,36 @@ PRODUCT = f"{ROWS} x {INNER} times {INNER} x {COLUMNS}, float32"
 CORE = "OPENBLAS_CORETYPE"
 COMMAND = [sys.executable, "-P", str(Path(__file__).with_name("_product.py"))]
 
-Sample = tuple[str | None, float]
-"""The kernels that BLAS took, and seconds of a product."""
+Sample = tuple[str | None, float, float]
+"""The kernels that BLAS took, and seconds of a product in one process: the least, the median."""
 
 
 @dataclass(frozen=True)
 class Row:
     """Seconds of a product by one choice of kernels, with one number of threads, each round.
 
-    ``choice`` is the value of OPENBLAS_CORETYPE: ``""`` unset, None whatever it is now.
+    ``choice`` is the value of OPENBLAS_CORETYPE: ``""`` unset, None whatever it is now. ``least``
+    tells kernels apart, as other programs only add to it; ``usual`` is what one gets beside them.
     """
 
     choice: str | None
     core: str | None
     threads: int
-    seconds: list[float] = field(default_factory=list)
+    least: list[float] = field(default_factory=list)
+    usual: list[float] = field(default_factory=list)
+
+    def add(self, sample: Sample | None) -> None:
+        """One more round; one that failed took for ever."""
+        _, least, usual = sample or (None, math.inf, math.inf)
+        self.least.append(least)
+        self.usual.append(usual)
 
     def __str__(self) -> str:
-        least, middle, most = (1e3 * function(self.seconds) for function in (min, median, max))
-        rate = 2e-6 * ROWS * INNER * COLUMNS / middle
+        seconds = median(self.least)
+        spread = f"{1e3 * min(self.least):.2f} to {1e3 * max(self.least):.2f}"
+        rate = f"{2e-9 * ROWS * INNER * COLUMNS / seconds:.0f} GFLOP/s"
         now = " as it is" if self.choice is None else ""
-        spread = f"{least:.2f} to {most:.2f}, {rate:.0f} GFLOP/s"
-        return f"{self.core or 'BLAS'}{now} {middle:.2f} ms ({spread})"
+        return f"{self.core or 'BLAS'}{now} {1e3 * seconds:.2f} ms ({spread}, {rate})"
 
 
 def choices(
@@ -73,10 +83,11 @@ def measure(
             first = sample(choice, count)
             step()
             if first and (first[0], count) not in [(row.core, row.threads) for row in rows]:
-                rows.append(Row(choice, first[0], count, [first[1]]))
+                rows.append(Row(choice, first[0], count))
+                rows[-1].add(first)
     for _ in range(rounds - 1):
         for row in rows:
-            row.seconds.append((sample(row.choice, row.threads) or (None, float("inf")))[1])
+            row.add(sample(row.choice, row.threads))
             step()
     return rows
 
@@ -91,8 +102,8 @@ def run_product(environment: Mapping[str, str], choice: str | None, threads: int
     done = subprocess.run(COMMAND, env=changed, capture_output=True, text=True)
     if done.returncode:
         return None
-    found = json.loads(done.stdout)
-    return found["core"], found["seconds"]
+    core, least, usual = json.loads(done.stdout)
+    return core, least, usual
 
 
 FASTER = 1.1
@@ -114,8 +125,9 @@ def _kernels(rows: Sequence[Row]) -> Finding:
     """Of one number of threads; the first row is as it is now."""
     count = rows[0].threads
     what = f"{PRODUCT}, {count} thread{'s' * (count > 1)}: {', '.join(map(str, rows))}"
-    fastest = min(rows, key=lambda row: median(row.seconds))
-    best = next(row for row in rows if not _faster(fastest, row))  # the least change of equals
+    fastest = min(rows, key=lambda row: median(row.least))
+    equal = (row for row in rows if not _faster(fastest.least, row.least))
+    best = next(equal)  # the smallest change
     if best is rows[0]:
         return Finding("measured", what)
     do = f"unset {CORE}" if best.choice == "" else f"set {CORE}={best.choice}, before Python starts"
@@ -126,20 +138,17 @@ def _threads(rows: Sequence[Row], now: int) -> list[Finding]:
     """Of the kernels that are in use: one thread against all."""
     if len(rows) < 2:
         return []
-    one, every = rows
-    ratio = median(one.seconds) / median(every.seconds)
-    what = f"{every.threads} threads are {ratio:.2g} times as fast as 1"
+    one, every = (row.usual for row in rows)
+    count = rows[1].threads
+    took = f"{1e3 * median(every):.2f} ms on {count} threads, {1e3 * median(one):.2f} on 1"
+    what = f"the same as other programs let it: {took}"
     if now > 1 and _faster(one, every):
-        do = 'portable-nn train --threads 1, get_backend("numpy", threads=1) or OMP_NUM_THREADS=1'
-        return [Finding("measured", what, fine=False, do=do)]
-    more = (
-        f"networks as wide as this gain from {every.threads} threads, smaller ones less or nothing"
-    )
+        return [Finding("measured", what, fine=False, do=use_threads(1))]
+    more = f"for networks as wide as this, or wider: {use_threads(count)}"
     return [Finding("measured", what, do=more if now == 1 and _faster(every, one) else None)]
 
 
-def _faster(one: Row, other: Row) -> bool:
+def _faster(seconds: Sequence[float], others: Sequence[float]) -> bool:
     """In every round, and by enough."""
-    rounds = zip(one.seconds, other.seconds, strict=True)
-    enough = median(other.seconds) >= FASTER * median(one.seconds)
-    return enough and all(mine < its for mine, its in rounds)
+    enough = median(others) >= FASTER * median(seconds)
+    return enough and all(mine < its for mine, its in zip(seconds, others, strict=True))
