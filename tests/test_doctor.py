@@ -236,7 +236,7 @@ def test_every_variable_that_is_set_is_explained(name):
     [
         ("4", None),
         ("2,8", None),
-        ("5", "set it to 4 or less"),
+        ("5", "unset it, or set it to 4: "),
         ("0", "set it to a number from 1 to 4"),
         ("all", "set it to a number from 1 to 4"),
     ],
@@ -508,7 +508,7 @@ def test_json_has_the_same_findings_and_status():
     assert status == 1 and found["fine"] is False
     assert all(one.keys() == {"topic", "what", "fine", "do"} for one in found["findings"])
     (threads,) = [one for one in found["findings"] if "OMP_NUM_THREADS=" in one["what"]]
-    assert threads["fine"] is False and threads["do"].startswith("set it to ")
+    assert threads["fine"] is False and threads["do"].startswith("unset it, or set it to ")
 
 
 def test_measuring_takes_the_place_of_the_guess(monkeypatch):

@@ -88,5 +88,5 @@ def _threads_advice(value: str, usable: int) -> str | None:
     if not first.isdecimal() or int(first) == 0:
         return f"set it to a number from 1 to {usable}, or unset it"
     return (
-        f"set it to {usable} or less, as many as can run at once" if int(first) > usable else None
+        f"unset it, or set it to {usable}: no more can run at once" if int(first) > usable else None
     )
