@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import array_api_compat.numpy as xp
 import numpy as np
 
 from portable_nn import kernels
 from portable_nn.runner import as_declared
 from portable_nn_numpy.memory import BoundCall
+from portable_nn_numpy.namespace import xp
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
