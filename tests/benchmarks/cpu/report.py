@@ -1,4 +1,4 @@
-"""What is said goes to standard output at once, and to a file at the end."""
+"""What is said goes to standard output at once, and with its raw numbers to files at the end."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,13 @@ from pathlib import Path
 from .machine import today
 
 RESULTS = Path(__file__).parents[1] / "results"
-_said = []
+_head, _said = [], []
+
+
+def begin(lines):
+    """What stands at the head of every file."""
+    _head.extend(lines)
+    print(*lines, sep="\n", flush=True)
 
 
 def say(*lines):
@@ -20,8 +26,10 @@ def path(name):
     return RESULTS / f"{today()}-cpu-{name}"
 
 
-def keep(name, raw):
-    """Write what was said, and the raw samples beside it."""
-    path(f"{name}.txt").write_text("\n".join(_said) + "\n")
-    path(f"{name}.json").write_text(json.dumps(raw, indent=1) + "\n")
-    print(f"written: {path(name)}.txt, .json")
+def keep(part, raw, write):
+    """Write what was said of a part, and its raw numbers, if files are wanted."""
+    if write:
+        path(f"{part}.txt").write_text("\n".join([*_head, "", *_said]) + "\n")
+        path(f"{part}.json").write_text(json.dumps(raw) + "\n")
+        print(f"written: {path(part)}.txt, .json", flush=True)
+    _said.clear()

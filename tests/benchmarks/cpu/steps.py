@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from .contenders import CONTENDERS, OURS
+from .contenders import OURS
 from .report import say
 from .samples import OTHER_EPSILON, TOLERANCE, measure, summary
 from .workloads import WORKLOADS
@@ -47,7 +47,7 @@ def steps(options):
     found = {}
     for name in options.workloads:
         workload = WORKLOADS[name]
-        names = options.contenders or CONTENDERS
+        names = options.contenders
         lanes = measure(workload, names, options.rounds, options.seconds, options.one_thread)
         found[name] = summary(lanes, workload)
         say(f"\n{workload}; {options.rounds} rounds", HEADS, *map(line, found[name]))

@@ -60,9 +60,9 @@ class Workload:
         chosen = [batches[k % CUT] for k in range(count or self.epoch)]
         return tuple(np.concatenate(arrays) for arrays in zip(*chosen, strict=True))
 
-    def weights(self):
+    def weights(self, seed=1):
         """``[(weight (in, out), bias (out,)), ...]``, the same at every call."""
-        random = np.random.default_rng(1)
+        random = np.random.default_rng(seed)
         return [
             (
                 np.float32(np.sqrt(2 / rows)) * random.standard_normal((rows, columns), np.float32),

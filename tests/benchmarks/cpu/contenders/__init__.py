@@ -9,7 +9,7 @@ from .jax_jit import jax_scan, jax_step
 from .naive import naive
 from .ours import ours_epochs, ours_steps
 from .pytorch import torch_compiled, torch_eager
-from .scikit_learn import scikit_learn
+from .sklearn_mlp import scikit_learn
 from .thinc_chain import thinc
 
 OURS = "ours_epochs"  # the headline figure

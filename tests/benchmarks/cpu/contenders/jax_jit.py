@@ -49,12 +49,12 @@ def sgd(state, gradients, learning_rate, momentum):
     return weights, velocity, (), count
 
 
-def beginning(workload):
+def beginning(workload, seed=1):
     """``(weights, first moments, second moments, count)``."""
     import jax
     from jax import numpy as jnp
 
-    weights = jax.tree.map(jnp.asarray, workload.weights())
+    weights = jax.tree.map(jnp.asarray, workload.weights(seed))
     zeros = jax.tree.map(jnp.zeros_like, weights)
     second = jax.tree.map(jnp.zeros_like, weights) if workload.optimizer == "adam" else ()
     return weights, zeros, second, jnp.float32(0)

@@ -19,10 +19,10 @@ def whole_epochs(training, x, y, epochs):
     fit(training, {"x": x, "y": y, "shuffle": False}, epochs, None, Progress(1, 1, show=False))
 
 
-def layers(workload):
+def layers(workload, seed=1):
     """Dense layers on the workload's weights, ReLU between."""
     found = []
-    for weight, bias in workload.weights():
+    for weight, bias in workload.weights(seed):
         values = {"weight": pnn.Constant(weight), "bias": pnn.Constant(bias)}
         found += [pnn.Dense(len(bias), **values), pnn.ReLU()]
     return found[:-1]

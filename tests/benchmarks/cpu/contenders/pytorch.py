@@ -5,7 +5,7 @@ answers "Intel" when MKL asks, put in front by ``LD_PRELOAD``, made torch's larg
 fast where that was measured; it is no part of this suite, as no user has it.
 """
 
-from itertools import cycle
+from itertools import cycle, pairwise
 
 from ._contender import stepwise
 
@@ -14,16 +14,21 @@ def network_of(workload):
     """``(network, loss, optimizer)``, on the workload's weights."""
     import torch
 
-    modules = []
-    for weight, bias in workload.weights():
-        linear = torch.nn.Linear(*weight.shape)
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(weight.T))
-            linear.bias.copy_(torch.from_numpy(bias))
-        modules += [linear, torch.nn.ReLU()]
-    network = torch.nn.Sequential(*modules[:-1])
+    modules = [(torch.nn.Linear(*sizes), torch.nn.ReLU()) for sizes in pairwise(workload.sizes)]
+    network = torch.nn.Sequential(*[module for pair in modules for module in pair][:-1])
+    put(network, workload.weights())
     loss = torch.nn.CrossEntropyLoss() if workload.labels else torch.nn.MSELoss()
     return network, loss, optimizer_of(workload, network.parameters())
+
+
+def put(network, weights):
+    """Give it these weights."""
+    import torch
+
+    with torch.no_grad():
+        for linear, (weight, bias) in zip(network[::2], weights, strict=True):
+            linear.weight.copy_(torch.from_numpy(weight.T))
+            linear.bias.copy_(torch.from_numpy(bias))
 
 
 def optimizer_of(workload, parameters):

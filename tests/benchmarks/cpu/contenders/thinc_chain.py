@@ -7,11 +7,11 @@ import numpy as np
 from ._contender import Contender, stepwise
 
 
-def network_of(workload):
+def network_of(workload, seed=1):
     from thinc import api
 
     api.set_current_ops(api.NumpyOps())
-    weights = workload.weights()
+    weights = workload.weights(seed)
     kinds = [api.Relu] * (len(weights) - 1) + [api.Softmax if workload.labels else api.Linear]
     network = api.chain(*[k(len(b), len(w)) for k, (w, b) in zip(kinds, weights, strict=True)])
     network.initialize()
@@ -21,13 +21,11 @@ def network_of(workload):
     return network
 
 
-def thinc(workload):
+def adam_of(workload):
     from thinc import api
 
-    if workload.optimizer == "sgd_momentum":
-        raise ImportError("it has no momentum")
-    network, hyper, outputs = network_of(workload), workload.hyper, workload.sizes[-1]
-    adam = api.Adam(
+    hyper = workload.hyper
+    return api.Adam(
         hyper["learning_rate"],
         beta1=hyper["beta1"],
         beta2=hyper["beta2"],
@@ -36,6 +34,12 @@ def thinc(workload):
         grad_clip=0.0,
         use_averages=False,
     )
+
+
+def thinc(workload):
+    if workload.optimizer == "sgd_momentum":
+        raise ImportError("it has no momentum")
+    network, adam, outputs = network_of(workload), adam_of(workload), workload.sizes[-1]
     factor = (1 if workload.labels else 2) / workload.batch_size
 
     def step(x, y):

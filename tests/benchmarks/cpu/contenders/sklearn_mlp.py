@@ -17,7 +17,7 @@ def on_weights(kind, weights):
     return OnWeights
 
 
-def network_of(workload):
+def network_of(workload, seed=1, **more):
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
     hyper = workload.hyper
@@ -26,20 +26,20 @@ def network_of(workload):
         "sgd_momentum": lambda: {"momentum": hyper["momentum"], "nesterovs_momentum": False},
     }[workload.optimizer]()
     kind = MLPClassifier if workload.labels else MLPRegressor
-    return on_weights(kind, workload.weights())(
+    return on_weights(kind, workload.weights(seed))(
         hidden_layer_sizes=workload.sizes[1:-1],
         solver=workload.optimizer.partition("_")[0],
         alpha=0.0,
         batch_size=workload.batch_size,
         learning_rate_init=hyper["learning_rate"],
-        shuffle=False,
         **given,
+        **more,
     )
 
 
 def epoch_of(workload, rows=None):
     """A function that trains one epoch, and the network."""
-    network = network_of(workload)
+    network = network_of(workload, shuffle=False)
     x, y = rows or workload.rows()
     y = y if workload.labels else y[:, 0]
     known = {"classes": np.arange(workload.sizes[-1])} if workload.labels else {}
