@@ -62,6 +62,11 @@ class Backend(Protocol):
     buffers found in it (a data set that stays on the device) are bound once, the others come
     with each run.
 
+    If ``xp`` is ``array_api_compat.numpy``, host arrays are arrays of the backend: the rows of a
+    training are then bound read-only where they lie (C-contiguous, aligned, of the plan's dtype)
+    instead of going through ``asarray``; of a file mapped into memory that has to be converted,
+    as an object whose ``take``, like an array's, forms the rows asked for.
+
     A backend that computes some kernels less accurately than its dtype, and means to, may have
     an attribute ``roundoffs``, ``{kernel: unit roundoff}`` (2^-11 for products in TF32): parity
     checks measure these in that unit. With a method ``describe()`` it says in one line what its

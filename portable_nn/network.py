@@ -154,6 +154,13 @@ class Network:
         Parameters
         ----------
         x : (n, features) numbers
+            NumPy arrays are read where they lie, so do not change them while the fit runs; only
+            what is not C-contiguous and of the network's dtype, or is standardized, is converted
+            into a copy. A file mapped into memory, ``np.load(path, mmap_mode="r")``, is never
+            copied as a whole, and may be larger than the memory: its rows are converted batch by
+            batch (on another backend than NumPy it goes to the device as a whole). Rows in
+            random order come slowly from a disk, if the file does not fit into memory; see
+            ``shuffle``.
             Or several inputs by name, ``{"numbers": (n, 8), "city": (n,)}``, which ``Input``
             layers take; or (n, any, shape), if the first layer is ``Flatten``.
         y : (n,) labels or numbers, or (n, outputs) numbers
@@ -174,7 +181,8 @@ class Network:
             Weight of each row in loss and gradient, relative to the others; a row of weight
             0 counts for nothing there, but keeps its place in a batch.
         shuffle
-            New order every epoch; False keeps the order given.
+            New order every epoch; False keeps the order given, which is how to read a file
+            that is mapped into memory and does not fit into it.
         standardize
             Bring every column of ``x``, and ``y`` if it is numbers, to mean 0 and standard
             deviation 1 of these rows; the network does so from then on wherever it is given
@@ -271,6 +279,9 @@ class Network:
         frozen: str | Sequence[str] = (),
     ) -> Training:
         """The loop laid open; parameters as for ``fit``.
+
+        Between two steps the data is yours, so arrays that can be written to are copied when they
+        are first seen; read-only ones, and files mapped with ``mmap_mode="r"``, are not.
 
         Examples
         --------

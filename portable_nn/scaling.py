@@ -56,7 +56,9 @@ class Scaling:
     def apply(self, table: HostArray) -> HostArray:
         """(n, k) as the network is to see it, float64."""
         with np.errstate(all="ignore"):  # found where finite numbers are asked for
-            return (table - self.mean) / self.deviation
+            found: HostArray = table - self.mean
+            found /= self.deviation
+            return found
 
     def undo(self, table: HostArray) -> HostArray:
         """(n, k) in the units that were given, in the dtype of ``table``."""

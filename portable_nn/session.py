@@ -128,11 +128,11 @@ class Session:
     def _hold(self, plan: Plan, name: str, values: Table) -> Array:
         if self.backend.xp is not HOST or plan.buffers[name].dtype != "float":
             return self._put(plan, name, values)
-        found: Any = values
+        held: Any = values
         if not isinstance(values, Converted):
-            found = np.require(values, plan.dtype, ["C", "A"])[...]
-            found.flags.writeable = False
-        return found  # type: ignore[no-any-return]
+            held = np.require(values, plan.dtype, ["C", "A"])
+        found: Array = held
+        return found
 
     def _put(self, plan: Plan, name: str, values: Table) -> Array:
         kind = plan.buffers[name].dtype
