@@ -4,7 +4,7 @@
 
 The rivals: ``pip install torch jax scikit-learn thinc keras``; with threadpoolctl and matplotlib
 it also says which kind of processor NumPy takes this one for, and draws. What is missing is left
-out by name. All parts take some ten minutes; ``steps`` alone, four.
+out by name. All parts take some ten minutes; ``steps`` alone, five.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def parsed():
     )
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
-    parser.add_argument("--rounds", type=int, default=15, help="of steps")
+    parser.add_argument("--rounds", type=int, default=11, help="of steps")
     parser.add_argument("--seconds", type=float, default=0.05, help="of a burst of steps, about")
     parser.add_argument("--fits", type=int, help="fits a rival, instead of each job's number")
     parser.add_argument("--many", type=int, default=1_000_000, help="steps of endurance")

@@ -39,6 +39,7 @@ def fitted(train, seed, job):
         if job.until and np.mean(predict(job.data[2]) == job.data[3]) >= job.until:
             break
     accuracy = float(np.mean(predict(job.data[2]) == job.data[3]))
+    epochs = epochs if job.until else job.epochs  # some are asked for all at once
     short = bool(job.until and accuracy < job.until)
     return {"seconds": seconds, "cpu": cpu, "epochs": epochs, "accuracy": accuracy, "short": short}
 

@@ -9,7 +9,7 @@ from .processes import environment
 from .report import say
 
 MODULES = ["", "numpy", "portable_nn", "jax", "sklearn.neural_network", "torch", "thinc.api"]
-ROUNDS = 5
+ROUNDS = 3
 
 
 def seconds(module):

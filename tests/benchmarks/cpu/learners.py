@@ -36,6 +36,8 @@ def ours(job):
 
 def scikit(job):
     """An epoch is a ``partial_fit``, which shuffles."""
+    import sklearn.neural_network  # noqa: F401  # now, not in the first fit
+
     work, (x, y, _, _) = job.workload, job.data
 
     def train(seed):

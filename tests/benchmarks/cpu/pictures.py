@@ -49,7 +49,7 @@ def draw_steps(found, name):
     axes.axvline(1, color="#444444", linewidth=1)
     axes.set(xscale="log", xlabel="time of portable_nn over theirs: left of the line, it is faster")
     axes.set_yticks(range(len(found)), [_label(WORKLOADS[key]) for key in found])
-    axes.invert_yaxis()
+    axes.set_ylim(len(found) - 0.5, -0.5)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     marks = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     order = [TITLES[key] for key in MARKS if TITLES[key] in marks]

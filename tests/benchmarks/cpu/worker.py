@@ -27,12 +27,13 @@ def ready(name, workload):
 
 
 def burst_length(contender, seconds):
-    """How many steps take about that long; one burst at least."""
-    n = contender.multiple
+    """How many steps take about that long, and how many bring them back into the caches before."""
+    multiple = n = contender.multiple
     while (taken := timed(contender, n)["seconds"]) < seconds / 2:
         n *= 2
-    whole = round(n * seconds / taken / contender.multiple)
-    return contender.multiple * max(1, whole)
+    n = multiple * max(1, round(n * seconds / taken / multiple))
+    warm = multiple * max(1, n // multiple // 10)
+    return n, warm if taken < 4 * seconds else 0  # a long burst is hardly longer for it
 
 
 def timed(contender, n):
@@ -56,10 +57,11 @@ def main():
     except Exception as error:  # a rival that cannot run here is left out, by name
         return answer(failed=f"{type(error).__name__}: {error}".splitlines()[0][:200])
     answer(**said)
-    n = None
+    n = warm = 0
     for _ in sys.stdin:
-        n = n or burst_length(contender, seconds)
-        contender.run(contender.multiple * max(1, n // contender.multiple // 10))  # into the caches
+        n, warm = (n, warm) if n else burst_length(contender, seconds)
+        if warm:
+            contender.run(warm)
         answer(**timed(contender, n))
     return None
 
