@@ -315,14 +315,16 @@ class Training:
     def trace(self, batch: Batch) -> dict[str, HostArray]:
         """Every buffer of a gradient step on the host, by name, computed by the meanings.
 
-        Nothing is changed; the draws are those of the next update.
+        But for the data, of which the rows of the batch are there. Nothing is changed; the draws
+        are those of the next update.
         """
         backend = self.session.backend
         known = {**self.session.state, **self._fed(batch)}
         arrays = {name: known[name] for name in self.plan.reads("gradient")}
         with np.errstate(all="ignore"):
             found = trace(self.plan, "gradient", backend.xp, arrays)
-        return {name: backend.to_host(value) for name, value in found.items()}
+        data = {name for name, buffer in self.plan.buffers.items() if "rows" in buffer.shape}
+        return {name: backend.to_host(value) for name, value in found.items() if name not in data}
 
     def write(self, name: str, value: Any) -> None:
         """Set a parameter, state or gradient between ``gradient`` and ``update``.
