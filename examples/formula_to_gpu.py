@@ -91,7 +91,8 @@ error if two of the numbers differ by more than rounding.
   NumPy and CUDA get the same inputs.
 - **NumPy**: the kernel's lowering in `portable_nn_numpy/lowering.py`. It returns NumPy functions
   with their arguments, the array to write to among them. They are bound once to memory laid out
-  once; a step then calls one after another. A kernel without a lowering runs its meaning.
+  once; a step then calls one after another (`_product` is `dot`, for results that lie row after row
+  or column after column). A kernel without a lowering runs its meaning.
 {rows}
 A CUDA kernel runs once for each number of its result, each time in a thread of its own, t. Threads
 come in blocks of 128: `linear<<<1, 128>>>(...)` launches one block, enough for the 8 numbers of
@@ -195,7 +196,8 @@ def one_step(backend):
     step = network.start(loss="half_squared_error", optimizer=pnn.SGD(RATE), backend=backend)
     batch = next(step.batches(X, Y, epoch=0))
     plan, place, values = step.plan, step.session.backend, step.trace(batch)
-    given = {name: values[name] for name in plan.reads("gradient")} | {"learning_rate": RATE}
+    held = {name: place.to_host(value) for name, value in step.session.state.items()} | values
+    given = {name: held[name] for name in plan.reads("gradient")} | {"learning_rate": RATE}
     step.gradient(batch)
     for name in [plan.outputs["loss"], *plan.gradients.values()]:
         values[name] = place.to_host(step.read(name))
