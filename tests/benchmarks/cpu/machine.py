@@ -18,6 +18,19 @@ def load():
     return f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "unknown"
 
 
+def warnings():
+    """What makes figures that are not to be quoted."""
+    busy = load() != "unknown" and float(load()) > threads() / 4
+    return (
+        [
+            "WARNING: other work is running. Threads that wait for each other, NumPy's and torch's,"
+            " can then be a hundred times slower; do not quote these figures."
+        ]
+        if busy
+        else []
+    )
+
+
 def processor():
     known = Path("/proc/cpuinfo")
     lines = known.read_text().splitlines() if known.exists() else []
@@ -67,4 +80,5 @@ def description():
         f"Date: {today()}. CPU: {processor()}, {threads()} cores, load before {load()}.",
         f"Products of NumPy: {numpy_blas()}.",
         ", ".join([ours, *map(named, PACKAGES)]),
+        *warnings(),
     ]
