@@ -17,7 +17,7 @@ from benchmarks.cpu.samples import TOLERANCE, Lane, difference, judge
 from benchmarks.cpu.workloads import WORKLOADS
 
 LIMITS = {"a": 0.5, "b": 0.95, "e": 1.0}
-"""The most that ours over the control may be; 0.30, 0.61 and 0.70 on a busy machine (AMD EPYC, 2026-11-21)."""
+"""The most that ours over the control may be; 0.30, 0.61 and 0.70 were seen on a busy AMD EPYC."""
 
 
 def ratios(workloads):

@@ -20,15 +20,12 @@ def load():
 
 def warnings():
     """What makes figures that are not to be quoted."""
-    busy = load() != "unknown" and float(load()) > threads() / 4
-    return (
-        [
-            "WARNING: other work is running. Threads that wait for each other, NumPy's and torch's,"
-            " can then be a hundred times slower; do not quote these figures."
-        ]
-        if busy
-        else []
-    )
+    if load() == "unknown" or float(load()) <= threads() / 4:
+        return []
+    return [
+        "WARNING: other work is running. Threads that wait for each other, NumPy's and torch's, "
+        "can then be a hundred times slower; do not quote these figures."
+    ]
 
 
 def processor():
