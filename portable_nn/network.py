@@ -226,8 +226,7 @@ class Network:
         for name, value in {"shuffle": shuffle, "progress": progress}.items():
             checks.flag(value, name)
         before = self._fitted, self.history, self.columns
-        training = self._start(
-            copy=False,
+        training = self.start(
             loss=loss,
             optimizer=optimizer,
             batch_size=batch_size,
@@ -238,6 +237,7 @@ class Network:
             warm_start=warm_start,
             frozen=frozen,
         )
+        training.copies = False  # nobody can change the data while this runs
         try:
             rows = training.open(x, y, sample_weight)
             check = None
@@ -290,34 +290,6 @@ class Network:
         ...     loss = step.gradient(batch)  # forward, loss, backward
         ...     step.update()
         """
-        return self._start(
-            copy=True,
-            loss=loss,
-            optimizer=optimizer,
-            batch_size=batch_size,
-            micro_batch_size=micro_batch_size,
-            standardize=standardize,
-            seed=seed,
-            backend=backend,
-            warm_start=warm_start,
-            frozen=frozen,
-        )
-
-    def _start(
-        self,
-        *,
-        copy: bool,
-        loss: Loss | str,
-        optimizer: Optimizer | Driver | str,
-        batch_size: int | None,
-        micro_batch_size: int | None,
-        standardize: bool,
-        seed: int,
-        backend: Where,
-        warm_start: bool,
-        frozen: str | Sequence[str],
-    ) -> Training:
-        """The loop; with ``copy`` for a user who may change the data between two steps."""
         if batch_size is not None:
             batch_size = checks.count(batch_size, "batch_size")
         if micro_batch_size is not None:
@@ -330,7 +302,7 @@ class Network:
         asked = None if backend is None else get_backend(backend)
         self._plans = {}  # those of earlier fits are not asked for again
 
-        def opener(x: Any, y: Any, sample_weight: Any, session: Session | None) -> Any:
+        def opener(x: Any, y: Any, sample_weight: Any, session: Session | None, copy: bool) -> Any:
             known = self._fitted if session is not None or warm_start else None
             place = asked or checks.backend_of(x=x, y=y, sample_weight=sample_weight)
             given = read_inputs(x, known.features if known else None, copy=copy)

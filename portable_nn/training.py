@@ -37,8 +37,8 @@ AT_ONCE, MOST_STEPS = 1_000_000_000, 1000
 """Steps that run without a look at the clock or at Ctrl-C: operations, and steps, at most."""
 
 Opened = tuple[Plan, Session, Rows]
-Opener = Callable[[Any, Any, Any, Session | None], tuple[Opened, Callable[[], None]]]
-"""``(x, y, sample_weight, session so far) -> (plan, session, checked rows), keep``.
+Opener = Callable[[Any, Any, Any, Session | None, bool], tuple[Opened, Callable[[], None]]]
+"""``(x, y, sample_weight, session so far, copies) -> (plan, session, checked rows), keep``.
 
 By the network, which is as it was until ``keep()`` is called.
 """
@@ -57,6 +57,8 @@ class Training:
     history
         What ``Network.history`` says of a fit, as far as it has come. In the open loop it is
         yours to fill, for schedules that look at it: ``ReduceOnPlateau``.
+    copies
+        Whether data that somebody may change between two steps is copied when it is first seen.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Training:
         micro_batch_size: int | None,
         seed: int,
     ) -> None:
-        self.updates = 0
+        self.updates, self.copies = 0, True
         self.history: History = {}
         self._opener, self._owner = opener, owner
         self._optimizer = following(optimizer, self.history)
@@ -113,7 +115,8 @@ class Training:
         given = (*_parts(x), y, sample_weight)
         if not _same_objects(self._given, given):
             session = self._opened[1] if self._opened is not None else None
-            (plan, session, rows), keep = self._opener(x, y, sample_weight, session)
+            opened, keep = self._opener(x, y, sample_weight, session, self.copies)
+            plan, session, rows = opened
             self._neediest = neediest(plan)
             self._check_sizes(len(rows.weight))
             keep()
