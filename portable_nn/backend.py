@@ -145,7 +145,7 @@ def get_backend(backend: Where = None, *, threads: int | None = None) -> Backend
     if backend is None:
         backend = "numpy"
     if isinstance(backend, ModuleType):
-        backend = _name(backend)
+        backend = library(backend)
     if isinstance(backend, str):
         name, colon, device = backend.removeprefix("array_api_compat.").partition(":")
         if colon and not device:
@@ -240,11 +240,11 @@ def namespace_backend(xp: Namespace | ModuleType, device: Any) -> Backend:
     """The backend of an array's namespace and device, where computing on the array belongs."""
     if _ONLY:
         return _ONLY[-1]
-    return open_backend(_name(xp), device)
+    return open_backend(library(xp), device)
 
 
-def _name(module: Any) -> str:
-    """``"torch"`` of torch and of what array-api-compat makes of it; ``"jax"`` of jax.numpy."""
+def library(module: Any) -> str:
+    """The name of a namespace's library: ``"jax"`` of jax.numpy, ``"torch"`` of any torch."""
     name: str = module.__name__
     return name.removeprefix("array_api_compat.").removesuffix(".numpy")
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import array_api_compat.numpy
 import numpy as np
 
-from portable_nn.backend import Backend, Step, get_backend
+from portable_nn.backend import Backend, Step, get_backend, library
 from portable_nn.converted import Converted
 from portable_nn.errors import NetworkError
 from portable_nn.plan import Initial, Plan
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
     Table = HostArray | Converted
-
-HOST: Any = array_api_compat.numpy
-"""The namespace of the host's arrays: of a backend that has it, they are arrays as they are."""
 
 CHUNK = 1024
 """Rows at a time outside training."""
@@ -126,7 +122,7 @@ class Session:
         self.step.cache_clear()  # steps may have bound the arrays that were there before
 
     def _hold(self, plan: Plan, name: str, values: Table) -> Array:
-        if self.backend.xp is not HOST or plan.buffers[name].dtype != "float":
+        if library(self.backend.xp) != "numpy" or plan.buffers[name].dtype != "float":
             return self._put(plan, name, values)
         held: Any = values
         if not isinstance(values, Converted):
