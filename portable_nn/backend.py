@@ -42,7 +42,12 @@ class Step(Protocol):
 
 @runtime_checkable
 class Repeating(Step, Protocol):
-    """A step that can run many times at once, which is its own affair to have or not."""
+    """A step that can run many times at once, which is its own affair to have or not.
+
+    ``done`` is how many of the runs of the last ``repeat`` have ended, also if one failed.
+    """
+
+    done: int
 
     def repeat(self, fed: Mapping[str, Any]) -> Array:
         """Run all sections k times; returns the losses (k,).
@@ -62,7 +67,7 @@ class Backend(Protocol):
     buffers found in it (a data set that stays on the device) are bound once, the others come
     with each run.
 
-    If ``xp`` is ``array_api_compat.numpy``, host arrays are arrays of the backend: the rows of a
+    With an attribute ``on_host`` that is true, host arrays are arrays of the backend: the rows of a
     training are then bound read-only where they lie (C-contiguous, aligned, of the plan's dtype)
     instead of going through ``asarray``; of a file mapped into memory that has to be converted,
     as an object whose ``take``, like an array's, forms the rows asked for.
@@ -131,12 +136,12 @@ def get_backend(backend: Where = None, *, threads: int | None = None) -> Backend
     Raises
     ------
     BackendError
-        If nothing of this name is installed or usable here.
+        If nothing of this name is installed or usable here, or does not take ``threads``.
     """
-    if threads is not None:
-        return _with_threads(get_backend(backend), threads)
     if _ONLY:
         return _ONLY[-1]
+    if threads is not None:
+        return _with_threads(get_backend(backend), threads)
     if backend is None and (named := os.environ.get("PORTABLE_NN_BACKEND")):
         try:
             return get_backend(named)
@@ -145,7 +150,7 @@ def get_backend(backend: Where = None, *, threads: int | None = None) -> Backend
     if backend is None:
         backend = "numpy"
     if isinstance(backend, ModuleType):
-        backend = library(backend)
+        backend = _name(backend)
     if isinstance(backend, str):
         name, colon, device = backend.removeprefix("array_api_compat.").partition(":")
         if colon and not device:
@@ -240,11 +245,11 @@ def namespace_backend(xp: Namespace | ModuleType, device: Any) -> Backend:
     """The backend of an array's namespace and device, where computing on the array belongs."""
     if _ONLY:
         return _ONLY[-1]
-    return open_backend(library(xp), device)
+    return open_backend(_name(xp), device)
 
 
-def library(module: Any) -> str:
-    """The name of a namespace's library: ``"jax"`` of jax.numpy, ``"torch"`` of any torch."""
+def _name(module: Any) -> str:
+    """``"torch"`` of torch and of what array-api-compat makes of it; ``"jax"`` of jax.numpy."""
     name: str = module.__name__
     return name.removeprefix("array_api_compat.").removesuffix(".numpy")
 

@@ -5,7 +5,6 @@ Orders and scales are formed on the host, for a whole epoch, and sent to the dev
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,23 +67,25 @@ class Epoch:
 
     def batch(self, index: int) -> Batch:
         """Batch 0, 1, ..."""
-        start, total = index * self.size, self.order.shape[0]
-        rows, weight = self.order[start : min(start + self.size, total)], float(self.weights[index])
+        start, weight = index * self.size, float(self.weights[index])
+        rows = self.order[start : start + self.rows_of(index)]
         return Batch(self.data, rows, self.scales[index], weight, self.number + index / len(self))
 
-    def rows(self, indices: range, xp: Namespace) -> Array:
-        """Indices of several whole batches, (batches, size)."""
-        start, stop = indices.start * self.size, indices.stop * self.size
-        found: Array = xp.reshape(self.order[start:stop], (len(indices), self.size))
-        return found
+    def rows_of(self, index: int) -> int:
+        """Number of rows of a batch."""
+        return int(min(self.size, self.order.shape[0] - index * self.size))
 
-    def stretches(self, most: int) -> Iterator[range]:
-        """All batches in order, at most so many at a time and of one size."""
+    def stretch(self, first: int, most: int) -> range:
+        """Batches from ``first`` on, at most so many, and all of one size."""
         whole = self.order.shape[0] // self.size
-        for start in range(0, whole, most):
-            yield range(start, min(start + most, whole))
-        if whole < len(self):
-            yield range(whole, len(self))
+        return range(first, min(first + most, whole) if first < whole else first + 1)
+
+    def rows(self, indices: range, xp: Namespace) -> Array:
+        """Indices of several batches of one size, (batches, n)."""
+        start, n = indices.start * self.size, self.rows_of(indices.start)
+        taken = self.order[start : start + n * len(indices)]
+        found: Array = xp.reshape(taken, (len(indices), n))
+        return found
 
 
 def cut(

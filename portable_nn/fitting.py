@@ -36,7 +36,7 @@ def fit(
     """Train for some epochs; appends one entry an epoch to each list of its history.
 
     ``data`` is what ``Training.epoch`` takes, but for the epoch. Ctrl-C acts between two steps, or
-    a few small ones: what runs ends, then ``KeyboardInterrupt`` is raised,
+    some hundredths of a second of short ones: what runs ends, then ``KeyboardInterrupt`` is raised,
     and the parameters are those after it (from before its epoch, if they are no longer
     finite); a second Ctrl-C does not wait for the step. A loss that is not finite raises
     ``NonFiniteError``; the parameters are then those from before its epoch. Where the optimizer

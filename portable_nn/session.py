@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from portable_nn.backend import Backend, Step, get_backend, library
+from portable_nn.backend import Backend, Step, get_backend
 from portable_nn.converted import Converted
 from portable_nn.errors import NetworkError
 from portable_nn.plan import Initial, Plan
@@ -122,7 +122,7 @@ class Session:
         self.step.cache_clear()  # steps may have bound the arrays that were there before
 
     def _hold(self, plan: Plan, name: str, values: Table) -> Array:
-        if library(self.backend.xp) != "numpy" or plan.buffers[name].dtype != "float":
+        if not getattr(self.backend, "on_host", False) or plan.buffers[name].dtype != "float":
             return self._put(plan, name, values)
         held: Any = values
         if not isinstance(values, Converted):

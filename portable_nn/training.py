@@ -1,15 +1,14 @@
 """Running plans over data: the training loop laid open, and whole epochs.
 
-Host side: hyper-parameters are formed here in float64, rounded once and sent to the device, for
-many steps at once; so are dropout masks; the loss stays on the device.
-Nothing here knows a layer, a loss, an optimizer or a backend by name.
+The loss stays on the device. Nothing here knows a layer, a loss, an optimizer or a backend by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +18,11 @@ from portable_nn.backend import Repeating, Step
 from portable_nn.batches import Batch, Epoch, cut
 from portable_nn.drivers import Drive, Driver
 from portable_nn.errors import DataError, NetworkError, NotFittedError
+from portable_nn.feeding import Feed
 from portable_nn.kernels import Call
 from portable_nn.optimizers import Optimizer
-from portable_nn.plan import Buffer, Draw, Plan, Schedule
-from portable_nn.random import DRAWS, Draws
+from portable_nn.plan import Plan
+from portable_nn.random import Draws
 from portable_nn.runner import trace
 from portable_nn.schedules import following
 from portable_nn.session import Rows, Session
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 
 History = dict[str, list[float]]
-AT_ONCE, MOST_STEPS = 1_000_000_000, 1000
-"""Steps that run without a look at the clock or at Ctrl-C: operations, and steps, at most."""
+STRETCH, MOST_STEPS = 0.02, 1000
+"""Seconds that steps run without a look at Ctrl-C, about, if one does not take longer; and how
+many they are, at most."""
 
 Opened = tuple[Plan, Session, Rows]
 Opener = Callable[[Any, Any, Any, Session | None, bool], tuple[Opened, Callable[[], None]]]
@@ -83,11 +84,7 @@ class Training:
         self._given: tuple[Any, ...] = ()
         self._opened: Opened | None = None
         self._current: Step | None = None
-        self._epoch = 0.0
-        self._ahead: Epoch | None = None
-        self._rows_sent: dict[tuple[int, float], tuple[Array, int]] = {}
-        self._draws: list[tuple[Buffer, Draw]] = []
-        self._scheduled: list[str] = []
+        self._epoch, self._at_once = 0.0, 1
         self._lasting: set[str] = set()
 
     @property
@@ -122,9 +119,7 @@ class Training:
             keep()
             session.bind(plan, rows)
             self._opened, self._given = (plan, session, rows.on_device()), given
-            fed = self.plan.of_kind("fed")
-            self._draws = [(b, b.source) for b in fed if isinstance(b.source, Draw)]
-            self._scheduled = [b.name for b in fed if isinstance(b.source, Schedule)]
+            self._feed = Feed(plan, self._optimizer, self._seed, session.backend)
             self._lasting = {b.name for b in plan.of_kind("parameter", "state")} | plan.kept
         return self._open[2]
 
@@ -151,8 +146,8 @@ class Training:
         afterwards is not noticed, so give changed data as a new array.
         """
         taken = self._cut(x, y, epoch, sample_weight, shuffle)
-        for k in range(len(taken)):
-            yield self._batch(taken, k)
+        self._feed.foresee(taken.begins())
+        yield from self._batches(taken)
 
     def epoch(
         self, x: Any, y: Any, epoch: int, *, sample_weight: Any = None, shuffle: bool = True
@@ -169,8 +164,20 @@ class Training:
         ...     print(losses[-1])
         """
         taken = self._cut(x, y, epoch, sample_weight, shuffle)
-        for indices in taken.stretches(self._at_once(taken.size)):
-            yield self._steps(taken, indices), taken.weights[indices.start : indices.stop]
+        repeats = isinstance(self.session.step(self.plan, taken.size), Repeating)
+        if not repeats or self._drive or (self._micro_batch_size or taken.size) < taken.size:
+            self._feed.foresee(taken.begins())
+            for batch in self._batches(taken):
+                yield self.session.backend.xp.stack([self.step(batch)]), np.array([batch.weight])
+            return
+        done = 0
+        while done < len(taken):
+            indices = taken.stretch(done, min(self._at_once, self._feed.most(taken.size)))
+            began, done = perf_counter(), indices.stop
+            losses = self._steps(taken, indices)
+            longer = 2.0 if perf_counter() - began < STRETCH / 2 else 0.5
+            self._at_once = min(max(int(len(indices) * longer), 1), MOST_STEPS)
+            yield losses, taken.weights[indices.start : indices.stop]
 
     def _cut(self, x: Any, y: Any, epoch: int, sample_weight: Any, shuffle: bool) -> Epoch:
         whole = isinstance(epoch, int | np.integer) and not isinstance(epoch, bool)
@@ -181,51 +188,27 @@ class Training:
         draws = Draws(self._seed, "shuffle", step=int(epoch))
         order = draws.permutation(total) if shuffle else np.arange(total)
         size = min(self._batch_size or total, total)
-        found = cut(rows, int(epoch), size, order, self.session.backend, self.plan.dtype)
-        self._ahead = found
-        return found
+        return cut(rows, int(epoch), size, order, self.session.backend, self.plan.dtype)
 
-    def _at_once(self, size: int) -> int:
-        """How many steps on so many rows run together."""
-        cut = (self._micro_batch_size or size) < size
-        if self._drive or cut or not isinstance(self.session.step(self.plan, size), Repeating):
-            return 1
-        return max(1, min(AT_ONCE // max(self.plan.cost(size), 1), MOST_STEPS))
-
-    def _batch(self, epoch: Epoch, index: int) -> Batch:
-        batch = epoch.batch(index)
-        self._whole = batch if len(epoch) == 1 else None
-        return batch
+    def _batches(self, epoch: Epoch) -> Iterator[Batch]:
+        for batch in map(epoch.batch, range(len(epoch))):
+            self._whole = batch if len(epoch) == 1 else None
+            yield batch
 
     def _steps(self, epoch: Epoch, indices: range) -> Array:
-        """Run the steps of these batches; their losses (k,)."""
-        xp = self.session.backend.xp
-        if len(indices) == 1:
-            return xp.stack([self.step(self._batch(epoch, indices.start))])
-        self._check_owner()
-        step = self.session.step(self.plan, epoch.size)
+        """Run the steps of these batches, all of one size, together; their losses (k,)."""
+        self._check_data(epoch.data)
+        n, begins = epoch.rows_of(indices.start), epoch.begins(indices)
+        fed = self._feed.several(self.updates + 1, n, begins)
+        step = self.session.step(self.plan, n)
         assert isinstance(step, Repeating)
-        begins = epoch.begins(indices)
+        rows = epoch.rows(indices, self.session.backend.xp)
+        scales = epoch.scales[indices.start : indices.stop]
         self._current, self._settled, self._epoch = step, None, begins[-1]
-        fed = {"rows": epoch.rows(indices, xp), "scale": epoch.scales[indices.start : indices.stop]}
-        drawn = [self._drawn(self.updates + k, epoch.size) for k in range(1, len(indices) + 1)]
-        for buffer, _ in self._draws:
-            masks = np.stack([each[buffer.name] for each in drawn])
-            fed[buffer.name] = self.session.backend.asarray(masks, self.plan.dtype)
-        table = self._table(begins)
-        hyper = {name: table[:, k] for k, name in enumerate(self._scheduled)}
-        losses = step.repeat({**fed, **hyper})
-        self.updates += len(indices)
-        return losses
-
-    def _drawn(self, update: int, n: int, first_row: int = 0) -> dict[str, HostArray]:
-        """The random numbers of an update, (n, columns) by buffer, on the host."""
-        found = {}
-        for buffer, draw in self._draws:
-            draws = Draws(self._seed, draw.purpose, draw.stream, update)
-            columns = buffer.bound({"n": n})[-1]
-            found[buffer.name] = DRAWS[draw.purpose](draws, n, columns, draw.rate, first_row)
-        return found
+        try:
+            return step.repeat({**fed, "rows": rows, "scale": scales})
+        finally:
+            self.updates += step.done
 
     def gradient(self, batch: Batch) -> Array:
         """Forward, loss and backward; returns the loss () on the device.
@@ -273,13 +256,13 @@ class Training:
         """
         step = self._step()
         if self._drive is None:
-            step.run(self._hyperparameters(), "update")
+            step.run(self._feed.hyperparameters(self.updates + 1, self._epoch), "update")
         elif self._last is not None:
             batch, loss = self._last
             with np.errstate(all="ignore"):  # a value that is not finite is found in the loss log
                 same = self._drive.update(self, lambda: self.gradient(batch), loss)
             same = same and batch is self._whole
-            self._settled = batch.data if same and not self._draws else None
+            self._settled = batch.data if same and not self._feed.draws else None
         self.updates += 1
 
     def step(self, batch: Batch) -> Array:
@@ -290,7 +273,7 @@ class Training:
             self.update()
             return loss
         step, fed = self._begin(batch)
-        step.run({**fed, **self._hyperparameters()})
+        step.run({**fed, **self._feed.hyperparameters(self.updates + 1, self._epoch)})
         self.updates += 1
         return self.read(self.plan.outputs["loss"])
 
@@ -365,44 +348,18 @@ class Training:
     def _fed(self, batch: Batch) -> dict[str, Array]:
         if not isinstance(batch, Batch):
             raise DataError(f"a batch comes from batches(x, y, epoch=0); got {batch!r:.60}.")
-        if batch.data is not self._open[2]:
-            raise DataError("this batch is of other data than batches(x, y) saw last.")
-        self._check_owner()
+        self._check_data(batch.data)
         least = self._neediest.kernel.least_rows
         if least > 1 and batch.n < least:  # one that was cut by hand
             _check_batches(self._neediest, batch.n, None, None)
-        asarray, dtype = self.session.backend.asarray, self.plan.dtype
-        drawn = self._drawn(self.updates + 1, batch.n, batch.first_row)
-        masks = {name: asarray(mask, dtype) for name, mask in drawn.items()}
+        masks = self._feed.random(self.updates + 1, batch.n, batch.first_row)
         return {"rows": batch.rows, "scale": batch.scale, **masks}
 
-    def _hyperparameters(self) -> dict[str, Array]:
-        """Those of the next update: a row of a table that is sent once an epoch."""
-        key = (self.updates + 1, self._epoch)
-        if key not in self._rows_sent:
-            self._rows_sent = self._send_rows()
-        table, row = self._rows_sent[key]
-        return {name: table[row, k] for k, name in enumerate(self._scheduled)}
-
-    def _send_rows(self) -> dict[tuple[int, float], tuple[Array, int]]:
-        """By update and epoch: the next update's and, once an epoch, those of all to come.
-
-        Foreseen is an update for each batch; one that comes otherwise is sent alone.
-        """
-        begins = self._ahead.begins() if self._ahead else []
-        epochs = [self._epoch, *[later for later in begins if later > self._epoch]]
-        self._ahead = None  # if a schedule fails there, the next is asked for alone
-        table = self._table(epochs)
-        keys = enumerate(epochs, self.updates + 1)
-        return {key: (table, row) for row, key in enumerate(keys)}
-
-    def _table(self, epochs: Sequence[float]) -> Array:
-        """Hyper-parameters of the next updates on the device, one row an update."""
-        assert isinstance(self._optimizer, Optimizer)  # a driver has none
-        ask, names = self._optimizer.hyperparameters, self._scheduled
-        found = [ask(update, epoch) for update, epoch in enumerate(epochs, self.updates + 1)]
-        rows = [[values[name] for name in names] for values in found]
-        return self.session.backend.asarray(rows, self.plan.dtype)
+    def _check_data(self, data: Rows) -> None:
+        """Check that a batch is of the data that was seen last, and the network still ours."""
+        if data is not self._open[2]:
+            raise DataError("this batch is of other data than batches(x, y) saw last.")
+        self._check_owner()
 
 
 def _parts(x: Any) -> list[Any]:

@@ -31,7 +31,7 @@ def pairs():
 
 
 @pytest.mark.parametrize(("a", "b"), [pytest.param(a, b, id=name) for name, a, b in pairs()])
-def test_the_same_bits_and_type(a, b, monkeypatch):
+def test_the_same_bits_and_type(a, b):
     condition = RNG.random(SHAPE) < 0.5
     assert condition.size >= namespace.LEAST
     for first, second in ((a, b), (b, a)):
@@ -49,3 +49,16 @@ def test_arrays_alike_are_not_left_to_numpy(monkeypatch):
 def test_the_rest_is_numpys():
     assert namespace.xp.exp is np.exp
     assert namespace.xp.where is namespace.where
+
+
+@pytest.mark.parametrize("condition", [2, 2.0, -1], ids=str)
+def test_a_condition_that_is_no_boolean(condition):
+    a, b = numbers(np.float32), numbers(np.float32)
+    given = np.full(SHAPE, condition)
+    assert namespace.where(given, a, b).tobytes() == np.where(given, a, b).tobytes()
+
+
+def test_a_list_and_a_number_as_condition():
+    a, b = np.float32(1.0), np.float32(2.0)
+    assert namespace.where(True, a, b) == 1.0
+    np.testing.assert_array_equal(namespace.where([True, False], [1, 1], [2, 2]), [1, 2])

@@ -1,5 +1,6 @@
 """How many threads BLAS takes while a step runs, and that it has its own number back."""
 
+import os
 import threading
 
 import numpy as np
@@ -33,6 +34,8 @@ def library(monkeypatch):
     monkeypatch.setattr(here, "_libraries", lambda: [found])
     monkeypatch.setattr(here, "_measured", lambda: False)
     monkeypatch.setattr(here, "_known", [-10.0, False])
+    monkeypatch.setattr(here, "_before", [])
+    monkeypatch.setattr(here, "_holders", set())
     return found
 
 
@@ -168,7 +171,7 @@ def test_get_backend_takes_threads():
 
 @pytest.mark.parametrize("threads", [0, -1, 1.0, True, "2", 5000])
 def test_threads_are_a_whole_number(threads):
-    with pytest.raises(BackendError, match="threads is a whole number, 1 or more"):
+    with pytest.raises(BackendError, match="threads is a whole number, 1 to 1024"):
         get_backend("numpy", threads=threads)
 
 
@@ -184,3 +187,56 @@ def test_a_blas_that_cannot_be_told(monkeypatch):
         NumPyBackend(2)
     with here.Threads(None, here.ALL_THREADS):
         pass
+
+
+def test_blas_has_its_number_back_after_ctrl_c_on_the_way_in(library, monkeypatch):
+    def pressed(threads):
+        library.threads = threads
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(library, "set_num_threads", pressed)
+    with pytest.raises(KeyboardInterrupt), here.Threads(1, 0):
+        pass
+    monkeypatch.undo()
+    assert here._holders == set()
+
+
+def test_one_step_in_two_threads_gives_back_what_it_took(library):
+    step = here.Threads(1, 0)
+    step.__enter__()
+    step.__enter__()
+    step.__exit__()
+    step.__exit__()
+    assert (library.threads, here._holders, here._before) == (OTHERWISE, set(), [])
+
+
+def test_a_thread_that_ended_inside_holds_nothing(library):
+    other = threading.Thread(target=here.Threads(1, 0).__enter__)
+    other.start()
+    other.join()
+    assert library.threads == 1
+    with here.Threads(2, 0):
+        pass
+    assert library.threads == OTHERWISE
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_child_that_was_forked_meanwhile_has_the_number_of_before(library):
+    inside, forked = threading.Event(), threading.Event()
+
+    def hold():
+        with here.Threads(1, 0):
+            inside.set()
+            forked.wait()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    inside.wait()
+    child = os.fork()
+    if not child:
+        os._exit(library.threads)
+    forked.set()
+    other.join()
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == OTHERWISE
+    assert library.threads == OTHERWISE

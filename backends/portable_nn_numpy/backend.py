@@ -47,6 +47,7 @@ class NumPyBackend:
     name = "numpy"
     xp = array_api_compat.numpy
     device = "cpu"
+    on_host = True
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = check_threads(threads)
@@ -73,7 +74,8 @@ class NumPyBackend:
         """Nothing to wait for: NumPy returns when the work is done."""
 
     def __repr__(self) -> str:
-        return "<numpy on cpu>"
+        told = f", threads={self.threads}" if self.threads else ""
+        return f"<numpy on cpu{told}>"
 
 
 class NumPyStep:
@@ -117,6 +119,11 @@ class NumPyStep:
         """Run all sections once for each entry of the fed arrays; the losses (k,)."""
         with self._threads, np.errstate(all="ignore"):
             return self._window.run(fed)
+
+    @property
+    def done(self) -> int:
+        """How many of the runs of the last ``repeat`` have ended."""
+        return self._window.done
 
     @cached_property
     def _window(self) -> Window:

@@ -22,7 +22,8 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Any:
     shapes = {np.shape(x) for x in (condition, x1, x2)}
     dtypes = {getattr(x, "dtype", None) for x in (x1, x2)}
     dtype = next((kind for kind in BITS if dtypes == {kind}), None)
-    if dtype is None or len(shapes) > 1 or condition.size < LEAST:
+    chooses = getattr(condition, "dtype", None) == np.bool_
+    if dtype is None or len(shapes) > 1 or not chooses or condition.size < LEAST:
         return np.where(condition, x1, x2)
     first, second = (x.view(BITS[dtype]) for x in (x1, x2))
     chosen = np.bitwise_xor(first, second)

@@ -6,6 +6,7 @@ when it ends, also where several steps run in threads of the caller's own.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -24,9 +25,9 @@ second one is at least as fast, and does not wait for others on a busy machine."
 SECONDS = 2.0
 """How long what is known of the load of the machine is taken for true."""
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal's handler may run a step, too
 _before: list[int] = []
-_running = 0
+_holders: set[int | None] = set()
 
 
 @lru_cache(maxsize=1)
@@ -42,7 +43,7 @@ def check_threads(threads: int | None) -> int | None:
         return None
     whole = isinstance(threads, int | np.integer) and not isinstance(threads, bool)
     if not whole or not 1 <= threads <= 1024:
-        raise BackendError(f"threads is a whole number, 1 or more, or None; got {threads!r:.60}.")
+        raise BackendError(f"threads is a whole number, 1 to 1024, or None; got {threads!r:.60}.")
     if not _libraries():
         raise BackendError(
             "the BLAS that NumPy uses here does not let itself be told how many threads to take; "
@@ -54,15 +55,15 @@ def check_threads(threads: int | None) -> int | None:
 class Threads:
     """A context in which BLAS takes ``threads`` threads, or what fits products of this size.
 
-    ``operations`` are those of the largest product: small ones take one thread, large ones all
-    that BLAS had before, unless these are slower together than one, as where other programs
-    need the cores (OpenBLAS: up to a hundred times).
+    ``operations`` are those of the largest product. Those of tiny ones BLAS does by itself on
+    one thread, small ones are told to take one; large ones take all that BLAS had before, unless
+    these are slower together than one, as where other programs need the cores (OpenBLAS: up to a
+    hundred times).
     """
 
     def __init__(self, threads: int | None, operations: int) -> None:
         self._threads, self._operations = threads, operations
         self._idle = threads is None and (operations < NO_THREADS or not _libraries())
-        self._held = False
 
     def _wanted(self) -> int | None:
         """How many threads; None leaves BLAS as it is."""
@@ -72,31 +73,50 @@ class Threads:
 
     def __enter__(self) -> None:
         if not self._idle and (wanted := self._wanted()) is not None:
-            _hold(wanted)
-            self._held = True
+            try:
+                _hold(wanted)
+            except BaseException:  # Ctrl-C, say
+                _release()
+                raise
 
     def __exit__(self, *error: object) -> None:
-        if self._held:
-            self._held = False
+        if not self._idle:
             _release()
 
 
 def _hold(threads: int) -> None:
-    global _running
+    """Set the number for this thread; what was set before the first is kept."""
     with _lock:
-        if not _running:
+        _holders.intersection_update(thread.ident for thread in threading.enumerate())
+        _holders.add(threading.get_ident())
+        if not _before:
             _before[:] = [library.get_num_threads() for library in _libraries()]
-        _running += 1
         for library in _libraries():
             library.set_num_threads(threads)
 
 
 def _release() -> None:
-    global _running
+    """Put back what was set before, if no other thread holds it."""
     with _lock:
-        _running -= 1
-        for library, threads in zip(_libraries(), _before, strict=True) if not _running else ():
+        _holders.discard(threading.get_ident())
+        if _holders or not _before:
+            return
+        for library, threads in zip(_libraries(), _before, strict=True):
             library.set_num_threads(threads)
+        _before.clear()
+
+
+def _begin_anew() -> None:
+    """In a child process only the thread that forked is there, and nobody has the lock."""
+    global _lock
+    _lock = threading.RLock()
+    _holders.intersection_update([threading.get_ident()])
+    if not _holders:
+        _release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 _known = [-SECONDS, False]

@@ -19,7 +19,7 @@ from portable_nn_numpy.memory import Memory
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
-GATHERED, MOST_STEPS = 2**16, 16
+GATHERED, STEPS = 2**16, 16
 """Bytes that are gathered at once, and steps, at most; one step may be more."""
 
 Bind = Callable[[Mapping[str, "HostArray"], frozenset[Call]], list[Op]]
@@ -27,14 +27,17 @@ Bind = Callable[[Mapping[str, "HostArray"], frozenset[Call]], list[Op]]
 
 
 class Window:
-    """What ``NumPyStep.repeat`` runs: places for what some steps are fed with, and their calls."""
+    """What ``NumPyStep.repeat`` runs: places for what some steps are fed with, and their calls.
+
+    ``done`` is how many steps of the last run have ended.
+    """
 
     def __init__(self, plan: Plan, memory: Memory, fed: Mapping[str, HostArray], bind: Bind):
         self._memory, self._bind, self._single = memory, bind, fed
         gathers = [call for call in plan.calls if _gathers(call, fed)]
         gathered = {call.outputs[0]: memory.arrays[call.outputs[0]] for call in gathers}
         each = sum(array.nbytes for array in gathered.values())
-        self._size = min(max(GATHERED // max(each, 1), 1), MOST_STEPS)
+        self._size = min(max(GATHERED // max(each, 1), 1), STEPS)
         loss = plan.outputs["loss"]
         self._fed = {name: self._places(array) for name, array in fed.items()}
         self._others = {name: self._places(array) for name, array in gathered.items()}
@@ -42,6 +45,7 @@ class Window:
         self._kept = [name for name in self._others if name in plan.kept]
         self._gathers = [self._gather(call) for call in gathers]
         self._skipped, self._steps = frozenset(gathers), list[list[Op]]()
+        self.done = 0
 
     def _places(self, array: HostArray) -> HostArray:
         return np.zeros((self._size, *array.shape), array.dtype)
@@ -60,7 +64,7 @@ class Window:
         """Run all sections once for each entry of the fed arrays; the losses (k,)."""
         for name, single in self._single.items():
             same_shape(name, single, fed[name][0])
-        total = len(fed[next(iter(self._single))])
+        total, self.done = len(fed[next(iter(self._single))]), 0
         losses = np.empty(total, self._losses.dtype)
         for first in range(0, total, self._size):
             stop = min(first + self._size, total)
@@ -80,6 +84,7 @@ class Window:
         for ops in self._steps[:count]:
             for function, arguments in ops:
                 function(*arguments)
+            self.done += 1
 
 
 def _gathers(call: Call, fed: Mapping[str, Any]) -> bool:

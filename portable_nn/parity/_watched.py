@@ -114,6 +114,7 @@ class Watched:
         self.to_host, self.synchronize = backend.to_host, backend.synchronize
         self.backend, self.recorder, self.agenda = backend, recorder, agenda
         self.reference, self.dtype = reference, ""
+        self.on_host = getattr(backend, "on_host", False)
         recorder.roundoffs = getattr(backend, "roundoffs", {})
         self.lockstep: Lockstep | None = None
         self.ended = ""
