@@ -14,8 +14,8 @@ HEADS = (
 EXPLAINED = f"""\
 Step times in microseconds. epochs/it: our time over whole epochs over theirs, steps/it: ours step
 by step; both are medians over the rounds, below 1 we are faster. Ours gathers each batch from
-the whole array, keeps every loss and looks for NaN; the rivals take batches that are cut before,
-scikit-learn slices. losses: how far the first ten are from the control's, from the same weights on
+the whole array and keeps every loss; the rivals take batches that are cut before, scikit-learn
+slices. losses: how far the first ten are from the control's, from the same weights on
 the same batches, relative to the largest; {TOLERANCE:.0e} is allowed
 ({OTHER_EPSILON:.0e} where Adam's epsilon is another), and who is further off is not timed.
 cores: CPU time over wall time. A target is for epochs/it."""
