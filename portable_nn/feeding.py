@@ -41,7 +41,7 @@ class Feed:
         self.draws = [(b, b.source) for b in fed if isinstance(b.source, Draw)]
         self._scheduled = [b.name for b in fed if isinstance(b.source, Schedule)]
         self._optimizer, self._seed, self._dtype = optimizer, seed, plan.dtype
-        self._asarray = backend.asarray
+        self._backend = backend
         self._ahead: Sequence[float] = ()
         self._sent: dict[tuple[int, float], tuple[Array, int]] = {}
 
@@ -52,7 +52,7 @@ class Feed:
     def random(self, update: int, n: int, first_row: int = 0) -> dict[str, Array]:
         """The random numbers of an update, (n, columns) by buffer."""
         masks = ((b, self._drawn(b, draw, update, n, first_row)) for b, draw in self.draws)
-        return {buffer.name: self._asarray(mask, self._dtype) for buffer, mask in masks}
+        return {buffer.name: self._backend.asarray(mask, self._dtype) for buffer, mask in masks}
 
     def hyperparameters(self, update: int, epoch: float) -> dict[str, Array]:
         """Those of an update, () by name."""
@@ -73,7 +73,7 @@ class Feed:
             masks = np.empty((len(epochs), *buffer.bound({"n": n})), self._dtype)
             for k, mask in enumerate(masks):
                 mask[...] = self._drawn(buffer, draw, update + k, n)
-            fed[buffer.name] = self._asarray(masks, self._dtype)
+            fed[buffer.name] = self._backend.asarray(masks, self._dtype)
         return fed
 
     def most(self, n: int) -> int:
@@ -94,4 +94,6 @@ class Feed:
         assert isinstance(self._optimizer, Optimizer)  # a driver has none
         ask, names = self._optimizer.hyperparameters, self._scheduled
         found = [ask(k, epoch) for k, epoch in enumerate(epochs, update)]
-        return self._asarray([[values[name] for name in names] for values in found], self._dtype)
+        return self._backend.asarray(
+            [[values[name] for name in names] for values in found], self._dtype
+        )

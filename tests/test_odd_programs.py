@@ -454,6 +454,8 @@ def test_trace_shows_every_buffer_and_changes_nothing(backend):
     error = found["dense2"] - found["targets"]
     # A formula written here: two roundings of numbers near 1.
     np.testing.assert_allclose(found["grad_dense2"], error / 8, rtol=0.0, atol=1e-15)
+    held = {name: backend.to_host(array) for name, array in training.session.state.items()}
+    found = held | found
     ran = found | {"loss": backend.to_host(training.read("loss"))}
     for outputs in (found, ran):
         for call in training.plan.section("gradient"):

@@ -10,6 +10,7 @@ import portable_nn as pnn
 import portable_nn_numpy.lowering as lowering
 from portable_nn import kernels, parity
 from portable_nn.datasets import load_digits
+from portable_nn.initializers import glorot_uniform
 from portable_nn.kernels import loss_kernel
 from portable_nn.losses import Loss
 from portable_nn.parity._measure import Formulas
@@ -538,10 +539,15 @@ class Maxout:
         return builder.emit(maxout, x)[0]
 
 
+def nearly_ties(draws, shape):
+    """Weights of which the halves differ by less than sums are rounded by."""
+    half = glorot_uniform(draws, (shape[0], shape[1] // 2))
+    return np.concatenate([half, half * (1.0 + 2.0**-22)], axis=1)
+
+
 def test_a_branch_of_another_shape_than_the_inputs():
-    layers = [pnn.Dense(128), Maxout(), pnn.Dense(128), Maxout(), pnn.Dense(10)]
-    options = {"optimizer": pnn.Adam(3e-3), "batch_size": 256, "seed": 3}
-    report = check("numpy", layers, steps=36, trajectory=True, **options)
+    layers = [pnn.Dense(128, weight=nearly_ties), Maxout(), pnn.Dense(10)]
+    report = check("numpy", layers, steps=3, trajectory=True, batch_size=256)
     assert report.ok, report.verdict
     assert report.trajectory.flips
     assert {flip.size for flip in report.trajectory.flips} == {1.0}

@@ -123,7 +123,15 @@ def test_the_commands_install_what_pyproject_declares():
 def test_the_map_names_every_file_and_nothing_else():
     section = README.partition("## What's where")[2].partition("\n## ")[0]
     named = re.findall(r"^\| `(.+?)` \|", section, re.MULTILINE)
-    here = {".ci/run", "tests/", "examples/", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"}
+    here = {
+        ".ci/run",
+        "tests/",
+        "tests/benchmarks/",
+        "examples/",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "LICENSE",
+    }
     here.add("pyproject.toml")
     for folder in (ROOT / "portable_nn", ROOT / "backends"):
         for path in folder.iterdir():

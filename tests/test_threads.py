@@ -221,6 +221,7 @@ def test_a_thread_that_ended_inside_holds_nothing(library):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, if another test runs it
 def test_a_child_that_was_forked_meanwhile_has_the_number_of_before(library):
     inside, forked = threading.Event(), threading.Event()
 
