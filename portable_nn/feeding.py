@@ -7,7 +7,7 @@ for many steps at once where many are to come.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -91,8 +91,7 @@ class Feed:
 
     def _table(self, update: int, epochs: Sequence[float]) -> Array:
         """Hyper-parameters of ``update`` and those that follow, one row an update."""
-        assert isinstance(self._optimizer, Optimizer)  # a driver has none
-        ask, names = self._optimizer.hyperparameters, self._scheduled
+        ask, names = cast(Optimizer, self._optimizer).hyperparameters, self._scheduled
         found = [ask(k, epoch) for k, epoch in enumerate(epochs, update)]
         return self._backend.asarray(
             [[values[name] for name in names] for values in found], self._dtype

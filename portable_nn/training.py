@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from portable_nn.arrays import cast, numbers, read
+from portable_nn.arrays import cast as rounded
+from portable_nn.arrays import numbers, read
 from portable_nn.backend import Repeating, Step
 from portable_nn.batches import Batch, Epoch, cut
 from portable_nn.drivers import Drive, Driver
@@ -164,19 +165,18 @@ class Training:
         ...     print(losses[-1])
         """
         taken = self._cut(x, y, epoch, sample_weight, shuffle)
-        repeats = isinstance(self.session.step(self.plan, taken.size), Repeating)
+        repeats = hasattr(self.session.step(self.plan, taken.size), "repeat")
         if not repeats or self._drive or (self._micro_batch_size or taken.size) < taken.size:
             self._feed.foresee(taken.begins())
             for batch in self._batches(taken):
                 yield self.session.backend.xp.stack([self.step(batch)]), np.array([batch.weight])
             return
-        done = 0
+        done, most = 0, self._feed.most(taken.size)
         while done < len(taken):
-            indices = taken.stretch(done, min(self._at_once, self._feed.most(taken.size)))
+            indices = taken.stretch(done, min(self._at_once, MOST_STEPS, most))
             began, done = perf_counter(), indices.stop
             losses = self._steps(taken, indices)
-            longer = 2.0 if perf_counter() - began < STRETCH / 2 else 0.5
-            self._at_once = min(max(int(len(indices) * longer), 1), MOST_STEPS)
+            self._take_time(len(indices), perf_counter() - began)
             yield losses, taken.weights[indices.start : indices.stop]
 
     def _cut(self, x: Any, y: Any, epoch: int, sample_weight: Any, shuffle: bool) -> Epoch:
@@ -190,6 +190,13 @@ class Training:
         size = min(self._batch_size or total, total)
         return cut(rows, int(epoch), size, order, self.session.backend, self.plan.dtype)
 
+    def _take_time(self, steps: int, seconds: float) -> None:
+        """Let more steps run together, or fewer, after some that took so long."""
+        if seconds >= STRETCH:
+            self._at_once = max(steps // 2, 1)
+        elif seconds < STRETCH / 2 and steps == self._at_once:
+            self._at_once = min(2 * steps, MOST_STEPS)
+
     def _batches(self, epoch: Epoch) -> Iterator[Batch]:
         for batch in map(epoch.batch, range(len(epoch))):
             self._whole = batch if len(epoch) == 1 else None
@@ -200,8 +207,7 @@ class Training:
         self._check_data(epoch.data)
         n, begins = epoch.rows_of(indices.start), epoch.begins(indices)
         fed = self._feed.several(self.updates + 1, n, begins)
-        step = self.session.step(self.plan, n)
-        assert isinstance(step, Repeating)
+        step = cast(Repeating, self.session.step(self.plan, n))
         rows = epoch.rows(indices, self.session.backend.xp)
         scales = epoch.scales[indices.start : indices.stop]
         self._current, self._settled, self._epoch = step, None, begins[-1]
@@ -322,7 +328,7 @@ class Training:
         if isinstance(value, np.ndarray) or getattr(value, "dtype", None) != dtype:
             host = numbers(read(value, name), name, value)
             if np.isfinite(host).all():
-                host = cast(host, self.plan.dtype, name)
+                host = rounded(host, self.plan.dtype, name)
             value = backend.asarray(host, self.plan.dtype)
         step.write(name, value)
         self._settled = None

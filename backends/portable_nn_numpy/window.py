@@ -19,7 +19,7 @@ from portable_nn_numpy.memory import Memory
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
 
-GATHERED, STEPS = 2**16, 16
+GATHERED, STEPS = 2**18, 16
 """Bytes that are gathered at once, and steps, at most; one step may be more."""
 
 Bind = Callable[[Mapping[str, "HostArray"], frozenset[Call]], list[Op]]
