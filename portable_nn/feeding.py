@@ -57,9 +57,11 @@ class Feed:
     def hyperparameters(self, update: int, epoch: float) -> dict[str, Array]:
         """Those of an update, () by name."""
         if (update, epoch) not in self._sent:
-            later = [other for other in self._ahead if other > epoch]
-            self._ahead = ()  # if a schedule fails there, the next is asked for alone
-            table = self._table(update, [epoch, *later])
+            later, self._ahead = [other for other in self._ahead if other > epoch], ()
+            try:
+                table = self._table(update, [epoch, *later])
+            except Exception:  # of a schedule, perhaps at a later epoch
+                later, table = [], self._table(update, [epoch])
             keys = enumerate([epoch, *later], update)
             self._sent = {key: (table, row) for row, key in enumerate(keys)}
         table, row = self._sent[update, epoch]

@@ -19,6 +19,7 @@ from portable_nn.parity._shadow import shadow
 from portable_nn.parity._trajectory import Lockstep
 from portable_nn.parity._watched import Agenda, Watched
 from portable_nn.parity._whole import Whole
+from portable_nn_numpy.backend import NumPyStep
 
 X, Y = load_digits()
 F32 = np.float32
@@ -626,3 +627,21 @@ def test_a_roundoff_that_is_declared(monkeypatch):
     backend.roundoffs = {kernels.linear: 2.0**-11}
     report = check(backend, watch=[1])
     assert [one for one in report.faults if one.check == "kernel"] == []
+
+
+def test_a_fit_is_compared_in_the_way_it_runs(monkeypatch):
+    """Steps that nobody looks into run as ``repeat`` has them."""
+    original, ran = NumPyStep.repeat, []
+
+    def repeat(step, fed):
+        ran.append(len(fed["scale"]))
+        return original(step, fed)
+
+    monkeypatch.setattr(NumPyStep, "repeat", repeat)
+    watched = Watched(ways.open_way("numpy"), Recorder(), Agenda(30, watch=[1, 5], follow=True))
+    network = pnn.Network(TANH)
+    network.fit(X, Y, loss="cross_entropy", batch_size=64, epochs=1, backend=watched)
+    steps = -(-len(X) // 64)
+    assert ran == [1] * (steps - 2)
+    assert watched.agenda.updates == steps
+    assert watched.report().ok

@@ -1,5 +1,6 @@
 """The training loop: its batches, its steps laid open, what is kept, and how it stops."""
 
+import gc
 import io
 import math
 import os
@@ -901,3 +902,29 @@ def test_steps_run_together_for_a_moment_only(monkeypatch):
         _, training = begin([Dense(6), lasting(seconds), Dense(2)])
         stretches = islice(training.epoch(x, numbers, 0), 5)
         assert [len(losses) for losses, _ in stretches] == expected
+
+
+def test_a_fit_lets_go_of_its_data_at_once():
+    """Without waiting for the garbage collection of cycles."""
+    x, numbers = np.concatenate([X] * 4), np.concatenate([NUMBERS] * 4)
+    network = Network(LAYERS, dtype="float64")
+    gc.disable()
+    try:
+        before = sys.getrefcount(x)
+        network.fit(x, numbers, loss="half_squared_error", progress=False)
+        assert sys.getrefcount(x) == before
+    finally:
+        gc.enable()
+
+
+def test_ctrl_c_before_the_first_step_of_a_stretch_counts_none(few_at_once, monkeypatch):
+    def pressed(self):
+        raise KeyboardInterrupt
+
+    _, training = begin(batch_size=2)
+    list(training.epoch(X, NUMBERS, 0))
+    done = training.updates
+    monkeypatch.setattr("portable_nn_numpy.threads.Threads.__enter__", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        list(training.epoch(X, NUMBERS, 1))
+    assert training.updates == done

@@ -11,7 +11,6 @@ import numpy as np
 
 from portable_nn.errors import BackendError
 from portable_nn.kernels import (
-    Call,
     linear,
     linear_grad_bias,
     linear_grad_input,
@@ -19,8 +18,8 @@ from portable_nn.kernels import (
 )
 from portable_nn.plan import Plan
 from portable_nn.runner import Watch, same_shape
-from portable_nn_numpy.lowering import Op, Scratch, lower
-from portable_nn_numpy.memory import DTYPES, BoundCall, Memory
+from portable_nn_numpy.binding import Binding
+from portable_nn_numpy.memory import DTYPES, Memory
 from portable_nn_numpy.threads import Threads, check_threads
 from portable_nn_numpy.window import Window
 
@@ -98,8 +97,8 @@ class NumPyStep:
             section: {n: memory.arrays[n] for n in plan.reads(section) if n in fed}
             for section in plan.sections
         }
-        self._plan, self._scratch, self._watch = plan, Scratch(), watch
-        self._ops = {name: self._bind(name, memory.arrays) for name in plan.sections}
+        self._plan, self._binding = plan, Binding(plan, memory, watch)
+        self._ops = {name: self._binding.ops(name, memory.arrays) for name in plan.sections}
 
     def run(self, fed: Mapping[str, Any], section: str | None = None) -> None:
         """Copy the fed buffers into place and run one section, or all."""
@@ -117,6 +116,7 @@ class NumPyStep:
 
     def repeat(self, fed: Mapping[str, Any]) -> HostArray:
         """Run all sections once for each entry of the fed arrays; the losses (k,)."""
+        self._window.done = 0
         with self._threads, np.errstate(all="ignore"):
             return self._window.run(fed)
 
@@ -129,11 +129,7 @@ class NumPyStep:
     def _window(self) -> Window:
         """Made when it is asked for: the open loop has no use for it."""
         fed = {name: array for part in self._fed.values() for name, array in part.items()}
-
-        def bind(arrays: Mapping[str, HostArray], but: frozenset[Call]) -> list[Op]:
-            return [op for name in self._ops for op in self._bind(name, arrays, but)]
-
-        return Window(self._plan, self._memory, fed, bind)
+        return Window(self._plan, self._memory, fed, self._binding)
 
     def read(self, name: str) -> HostArray:
         """A copy of a parameter, a state, or a value that the plan keeps."""
@@ -143,26 +139,6 @@ class NumPyStep:
         """Overwrite a parameter, a state, or a kept value (a gradient, say)."""
         same_shape(name, self._open[name], value)
         np.copyto(self._open[name], value)
-
-    def _bind(
-        self, section: str, arrays: Mapping[str, HostArray], but: frozenset[Call] = frozenset()
-    ) -> list[Op]:
-        """The calls of a section as bound functions, then what it carries to other memory."""
-        ops: list[Op] = []
-        for call in self._memory.merged(section, arrays):
-            if but.isdisjoint(call.calls):
-                ops += self._shown(call, lower(call, self._scratch))
-        for name, value in self._plan.carry.get(section, {}).items():
-            if not np.may_share_memory(arrays[name], arrays[value]):
-                ops.append((np.copyto, (arrays[name], arrays[value])))
-        return ops
-
-    def _shown(self, call: BoundCall, bound: list[Op]) -> list[Op]:
-        """The same functions, and before and after them the watch, if there is one."""
-        if self._watch is None:
-            return bound
-        look = (self._watch.before, (call.calls, call.inputs))
-        return [look, *bound, (self._watch.after, (call.calls, call.outputs))]
 
 
 PRODUCTS = {linear, linear_grad_bias, linear_grad_input, linear_grad_weight}

@@ -182,7 +182,7 @@ class Watched:
         return f"{self.backend!r}, watched"
 
 
-class WatchedStep:
+class WatchedStep(Repeating):
     """Runs the plain step or the one that shows its calls; what is read comes from the last."""
 
     def __init__(
@@ -237,11 +237,12 @@ class WatchedStep:
 
     def repeat(self, fed: Mapping[str, Any]) -> Any:
         """Each run alone; in the way of the backend's ``repeat``, if it has one, unless shown."""
-        losses, xp = [], self._watched.xp
+        self.done, losses, xp = 0, [], self._watched.xp
         for k in range(next(iter(fed.values())).shape[0]):
             self._alone = {name: values[k : k + 1, ...] for name, values in fed.items()}
             self.run({name: values[0, ...] for name, values in self._alone.items()})
             losses.append(self.read(self._plan.outputs["loss"]))
+            self.done += 1
         self._alone = None
         return xp.stack(losses)
 
