@@ -52,6 +52,12 @@ def test_what_is_timed_computes_the_losses_of_the_control(name, optimizer, ours)
     assert difference(ours(workload).losses(10), wanted) < TOLERANCE
 
 
+def test_without_the_control_nobody_is_judged():
+    lanes = [lane("alike", [1.0]), Lane("naive", None, {"failed": "ImportError: no module"})]
+    with pytest.raises(SystemExit, match="control does not run.*no module"):
+        judge(lanes)
+
+
 def test_who_computes_other_losses_is_not_timed():
     wanted = [2.0, 1.0]
     judged = [

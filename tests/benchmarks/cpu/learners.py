@@ -1,6 +1,7 @@
 """Whole trainings, each ``(job) -> train``; ``train(seed)`` yields ``predict`` after every epoch.
 
-Each is the fastest plain loop known for its library. The first weights are the same; the order
+Each is a plain loop, as fast as its library's own documents make it (but for Keras'
+``steps_per_execution``). The first weights are the same; the order
 of the rows is each library's own. To add a rival, write such a function and put it in ``LEARNERS``.
 """
 

@@ -1,6 +1,7 @@
 """Bursts of every contender in turn, and what they come to."""
 
 import statistics
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,12 +47,15 @@ def difference(losses, wanted):
 
 def judge(lanes):
     """Put out who fails, and who does not compute the losses of the naive control."""
-    wanted = next(lane.said.get("losses") for lane in lanes if lane.name == "naive")
+    control = next(lane for lane in lanes if lane.name == "naive")
+    wanted = control.said.get("losses")
+    if wanted is None:
+        sys.exit(f"the control does not run, so nobody can be judged: {control.said['failed']}")
     for lane in lanes:
         losses = lane.said.get("losses")
         if "failed" in lane.said:
             lane.out = lane.said["failed"]
-        elif wanted and losses:
+        elif losses:
             lane.said["apart"] = apart = difference(losses, wanted)
             allowed = OTHER_EPSILON if lane.said["other_epsilon"] else TOLERANCE
             if not apart <= allowed:
