@@ -95,7 +95,8 @@ class Given:
     def place(self, row: int, column: int) -> str:
         """What errors call a number of the table."""
         block = next(block for block in self.blocks if column < block.stop)
-        return f"{block.name}[{row}, {column - block.start}]"
+        index = np.unravel_index(column - block.start, block.shape[1:])
+        return f"{block.name}{[row, *map(int, index)]}"
 
 
 WORKSPACE = 2**28

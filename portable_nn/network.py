@@ -156,11 +156,10 @@ class Network:
         x : (n, features) numbers
             NumPy arrays are read where they lie, so do not change them while the fit runs; only
             what is not C-contiguous and of the network's dtype, or is standardized, is converted
-            into a copy. A file mapped into memory, ``np.load(path, mmap_mode="r")``, is never
-            copied as a whole, and may be larger than the memory: its rows are converted batch by
-            batch (on another backend than NumPy it goes to the device as a whole). Rows in
-            random order come slowly from a disk, if the file does not fit into memory; see
-            ``shuffle``.
+            into a copy. One table in a file, ``np.load(path, mmap_mode="r")``, may be larger
+            than the memory: its rows are converted batch by batch. Copied as a whole are ``y``,
+            inputs by name, images cut out of larger ones, and on another backend than NumPy all.
+            Rows in random order come slowly from a disk, if they do not fit; see ``shuffle``.
             Or several inputs by name, ``{"numbers": (n, 8), "city": (n,)}``, which ``Input``
             layers take; or (n, any, shape), if the first layer is ``Flatten``.
         y : (n,) labels or numbers, or (n, outputs) numbers
@@ -219,7 +218,8 @@ class Network:
         NonFiniteError
             If the loss becomes infinite or NaN; the parameters are those from before its epoch.
         KeyboardInterrupt
-            On Ctrl-C, after the running step; the parameters are those it left.
+            On Ctrl-C, after the running step, or some hundredths of a second of short ones; the
+            parameters are those it left.
         """
         epochs = checks.count(epochs, "epochs")
         x = dict(x) if isinstance(x, Mapping) else x  # one may make new arrays at each look
@@ -281,7 +281,7 @@ class Network:
         """The loop laid open; parameters as for ``fit``.
 
         Between two steps the data is yours, so arrays that can be written to are copied when they
-        are first seen; read-only ones, and files mapped with ``mmap_mode="r"``, are not.
+        are first seen; a read-only table, and one mapped with ``mmap_mode="r"``, is not.
 
         Examples
         --------
@@ -468,10 +468,8 @@ class Network:
         """For ``pickle``: what a file holds too; plans are made again when they are needed."""
         state = {**vars(self), "_plans": {}}
         if self._fitted is not None:
-            session, plan = self._fitted.session, self.plan(mode="predict")
-            names = [buffer.name for buffer in plan.of_kind("parameter", "state")]
-            values = {name: session.state[name] for name in names if name in session.state}
-            state["_fitted"] = replace(self._fitted, session=Session(session.backend, values))
+            session = self._fitted.session.only(self.plan(mode="predict"))
+            state["_fitted"] = replace(self._fitted, session=session)
         return state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
@@ -479,7 +477,8 @@ class Network:
         twin = copy(self)
         twin.history, twin._plans = deepcopy(self.history, memo), dict(self._plans)
         if self._fitted is not None:
-            twin._fitted = replace(self._fitted, session=self._fitted.session.copy())
+            session = self._fitted.session.only(self.plan(mode="predict"))
+            twin._fitted = replace(self._fitted, session=session.copy())
         return twin
 
     def __repr__(self) -> str:

@@ -43,9 +43,10 @@ def _owner(host: HostArray) -> tuple[Any, bool]:
     """What the memory belongs to, and whether an array on the way there may be written to."""
     found: Any = host
     writeable = False
-    while isinstance(found, np.ndarray):
-        writeable = writeable or found.flags.writeable
-        if found.base is None:
+    # Between two arrays may stand an object: NumPy's own, in as_strided and sliding windows.
+    while hasattr(found, "__array_interface__"):
+        writeable = writeable or (isinstance(found, np.ndarray) and found.flags.writeable)
+        if getattr(found, "base", None) is None:
             break
         found = found.base
     return found, writeable

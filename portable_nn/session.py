@@ -73,6 +73,11 @@ class Session:
         }
         self.__init__(backend, state)  # type: ignore[misc]
 
+    def only(self, plan: Plan) -> Session:
+        """The same parameters and state of a plan: no data, nothing of an optimizer."""
+        names = [buffer.name for buffer in plan.of_kind("parameter", "state")]
+        return Session(self.backend, {k: self.state[k] for k in names if k in self.state})
+
     def copy(self) -> Session:
         """The same values in memory of their own."""
         asarray = self.backend.xp.asarray

@@ -1,6 +1,8 @@
 """Data is read where it lies: what is copied, what is not, and files larger than the memory."""
 
+import copy
 import mmap
+import re
 import tracemalloc
 
 import numpy as np
@@ -150,6 +152,15 @@ def test_a_number_that_does_not_do_is_named(value, standardize, said, tmp_path):
 
 
 @pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize(("value", "said"), [(np.nan, "is nan"), (1e300, "is 1e+300, too large")])
+def test_a_number_of_an_image_is_named_as_an_index_of_what_was_given(value, said):
+    images = X.reshape(150, 2, 3).copy()
+    images[140, 1, 2] = value
+    with pytest.raises(DataError, match="^" + re.escape(f"x[140, 1, 2] {said}")):
+        trained(images, layers=[Flatten(), Dense(3)])
+
+
+@pytest.mark.usefixtures("small_pieces")
 def test_what_is_too_large_once_standardized_is_named_as_it_was_given(tmp_path):
     network = trained(X * 1e-30, standardize=True)
     x = X * 1e-30
@@ -177,6 +188,21 @@ def opened(x, **options):
 def frozen(array):
     array.flags.writeable = False
     return array
+
+
+def test_windows_that_overlap_lie_where_their_numbers_do(tmp_path):
+    windows = np.lib.stride_tricks.sliding_window_view
+    file, array = mapped(X[:, 0], tmp_path), X[:, 0].copy()
+    assert is_mapped(windows(file, 30))
+    assert is_constant(windows(file, 30))
+    assert is_constant(windows(frozen(X[:, 0].copy()), 30))
+    assert not is_mapped(windows(array, 30))
+    assert not is_constant(windows(array, 30))
+    assert not is_constant(windows(frozen(array[:]), 30))
+    labels = LABELS[29:]
+    found = trained(windows(file, 30), labels, standardize=True)
+    wanted = trained(windows(array, 30), labels, standardize=True)
+    assert_same(found, wanted, windows(array, 30))
 
 
 def test_what_is_constant_and_what_is_mapped(tmp_path):
@@ -297,6 +323,20 @@ def test_a_file_is_never_in_memory_as_a_whole(large, standardize):
     assert peak(work) < ALLOWED
     part, options["epochs"] = x[:, 1:], 1  # whose rows do not lie side by side
     assert peak(lambda: network.fit(part, y, progress=False, **options)) < ALLOWED
+
+
+def test_a_copy_of_a_network_in_the_open_loop_has_no_data(large):
+    x, y = large
+    network = Network([Dense(3), pnn.BatchNorm()])
+    step = network.start(loss="cross_entropy", backend="numpy")
+    step.step(next(step.batches(x, y, epoch=0)))
+    twins = []
+    assert peak(lambda: twins.append(copy.deepcopy(network))) < ALLOWED
+    assert not any(name.startswith("data.") for name in twins[0]._fitted.session.state)
+    np.testing.assert_array_equal(twins[0].outputs(x[:9]), network.outputs(x[:9]))
+    weight = twins[0].parameters["dense1.weight"]
+    step.step(next(step.batches(x, y, epoch=1)))
+    np.testing.assert_array_equal(twins[0].parameters["dense1.weight"], weight)
 
 
 @pytest.mark.parametrize(("form", "copies"), [("float32", 0.0), ("float64", 1.0), ("Fortran", 1.0)])
