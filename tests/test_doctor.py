@@ -1,6 +1,7 @@
 """``portable-nn doctor``: what it says of made-up machines, and of this one."""
 
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from portable_nn.backend import get_backend
 from portable_nn.cli import main
 from portable_nn.doctor import _blas, _here, _machine, _measure, _product, _software, _variables
 from portable_nn.doctor._finding import Finding
-from portable_nn.doctor._limits import core_limit, memory_limit
+from portable_nn.doctor._limits import core_limit, memory_limits
 from portable_nn.doctor._machine import Cores
 from portable_nn.errors import BackendError
 
@@ -67,6 +68,39 @@ def test_a_blas_that_threadpoolctl_does_not_know_is_the_one_numpy_was_built_with
     assert finding.fine and "accelerate unknown" in finding.what
 
 
+@pytest.mark.parametrize("name", ["blas", "cblas"])
+def test_a_silent_blas_of_a_distribution_is_taken_for_the_slow_one(name):
+    finding = only(_blas.library([], config(name=name, version="3.12.0")))
+    assert not finding.fine and finding.do.startswith("pip install --force-reinstall")
+    assert f"run on {name} 3.12.0: if that is the reference BLAS" in finding.what
+
+
+PACKAGES = "/v/lib/python3.13/site-packages"
+
+
+@pytest.mark.parametrize(
+    ("numpys", "others"),
+    [
+        (f"{PACKAGES}/numpy.libs/libopenblas.so", f"{PACKAGES}/scipy.libs/libmkl.so"),
+        (f"{PACKAGES}/numpy/.dylibs/libopenblas.dylib", "/opt/numpy/lib/libmkl.dylib"),
+        (r"C:\v\site-packages\numpy.libs\libopenblas.dll", r"C:\v\Library\bin\mkl_rt.dll"),
+    ],
+)
+def test_of_two_blas_the_one_in_numpys_folders_is_numpys(numpys, others):
+    other = pool(internal_api="mkl", architecture=None, filepath=others)
+    own, another = _blas.library([other, pool(filepath=numpys)], config())
+    assert own.what.startswith("NumPy's products run on OpenBLAS 0.3.31")
+    assert another.what.startswith("another library has loaded MKL") and another.fine
+    assert _blas.kernels([other, pool(filepath=numpys)], config(), {})
+
+
+def test_of_two_blas_elsewhere_the_first_is_numpys():
+    pools = [pool(internal_api="mkl", architecture=None), pool(architecture="Nehalem")]
+    own, another = _blas.library(pools, config())
+    assert "run on MKL" in own.what and "has loaded OpenBLAS" in another.what
+    assert _blas.kernels(pools, config(), {}) == []
+
+
 def test_a_numpy_without_blas_is_to_be_replaced():
     finding = only(_blas.library([], config(found=False, name="none")))
     assert not finding.fine and finding.do.startswith("pip install --force-reinstall")
@@ -109,9 +143,16 @@ def test_features_that_numpy_was_built_for_count_too():
 
 
 @pytest.mark.parametrize(
-    ("loaded", "features"), [(pool(internal_api="mkl"), AVX512), (pool(), ["ASIMD", "SVE"])]
+    ("loaded", "features"),
+    [
+        (pool(internal_api="mkl"), AVX512),
+        (pool(), ["ASIMD", "SVE"]),
+        (pool(architecture=None), AVX512),
+        (pool(architecture="unknown"), AVX512),
+        (pool(architecture="Widest2030"), AVX512),
+    ],
 )
-def test_kernels_of_other_libraries_and_cpus_are_not_judged(loaded, features):
+def test_kernels_that_are_not_known_here_are_not_judged(loaded, features):
     assert _blas.kernels([loaded], config(features), {}) == []
 
 
@@ -149,15 +190,20 @@ def test_of_a_blas_that_is_silent_only_the_cores_are_said():
 
 
 @pytest.mark.parametrize(
-    ("count", "average", "fine"),
-    [(2, 0.4, True), (2, 1.0, False), (1, 40.0, True), (16, 4.0, True), (16, 5.0, False)],
-)
-def test_a_busy_machine_wants_one_thread(count, average, fine):
+    ("count", "average", "fine", "advised"),
+    [
+        (2, 0.4, True, False), (2, 0.6, True, True), (2, 2.5, True, True), (2, 2.6, False, True),
+        (1, 40.0, True, False), (16, 4.0, True, False), (16, 5.0, True, True),
+        (16, 21.0, False, True),
+    ],
+)  # fmt: skip
+def test_a_busy_machine_wants_one_thread(count, average, fine, advised):
     cores = Cores(max(count, 2), 2)
     finding = only(_machine.load([pool(num_threads=count)], cores, average))
     assert finding.fine is fine
-    assert finding.what.startswith(f"load average {average:.1f} on ")
-    assert fine or "portable-nn train --threads 1" in finding.do
+    assert finding.what.startswith(f"load average {average:.1f} of the last minute, on ")
+    assert ("portable-nn train --threads 1" in (finding.do or "")) is advised
+    assert ("one thread by themselves" in (finding.do or "")) is advised
 
 
 @pytest.mark.parametrize(
@@ -165,12 +211,16 @@ def test_a_busy_machine_wants_one_thread(count, average, fine):
     [
         ((16, 8), True, "8.0 of 16.0 GiB"),
         ((16, 1), False, "1.0 of 16.0 GiB"),
-        ((16, 8, 4), True, "4.0 of 4.0 GiB"),  # a container's limit
-        ((16, 8, 32), True, "8.0 of 16.0 GiB"),
+        ((16, 8, (4, 3)), True, "3.0 of 4.0 GiB"),  # a container's limit
+        ((16, 8, (4, 0)), False, "0.0 of 4.0 GiB"),
+        ((16, 8, (4, 3), (12, 2)), True, "2.0 of 4.0 GiB"),  # one in another, which is fuller
+        ((16, 8, (32, 32)), True, "8.0 of 16.0 GiB"),
     ],
 )
 def test_memory_is_what_is_free_of_what_there_is(sizes, fine, said):
-    finding = only(_machine.memory(*(size * 2**30 for size in sizes)))
+    total, available, *limits = sizes
+    limits = [(limit * 2**30, free * 2**30) for limit, free in limits]
+    finding = only(_machine.memory(total * 2**30, available * 2**30, limits))
     assert finding.fine is fine and finding.what.startswith(said)
     assert fine or "micro_batch_size" in finding.do
 
@@ -189,10 +239,11 @@ def test_limits_of_a_group_and_of_those_around_it_count(tmp_path):
         tmp_path, "0::/user/job\n",
         **{"user/job/cpu.max": "300000 100000\n", "user/cpu.max": "150000 100000\n",
            "cpu.max": "max 100000\n",
-           "user/job/memory.max": "max\n", "memory.max": "4096\n"},
+           "user/job/memory.max": "max\n", "memory.max": "4096\n", "memory.current": "4095\n",
+           "memory.stat": "anon 3000\nactive_file 90\ninactive_file 5\n"},
     )  # fmt: skip
     assert core_limit(tmp_path) == 1.5
-    assert memory_limit(tmp_path) == 4096
+    assert memory_limits(tmp_path) == [(4096, 96)]  # pages of files are given up when needed
 
 
 def test_limits_of_the_first_version_of_groups(tmp_path):
@@ -200,16 +251,41 @@ def test_limits_of_the_first_version_of_groups(tmp_path):
         tmp_path, "5:cpu,cpuacct:/docker/1\n4:memory:/docker/1\n3:pids:/other\n",
         **{"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n",
            "cpu/other/cpu.cfs_quota_us": "1\n", "cpu/other/cpu.cfs_period_us": "1\n",
-           "memory/docker/1/memory.limit_in_bytes": "2048\n"},
+           "memory/docker/1/memory.limit_in_bytes": "2048\n",
+           "memory/docker/1/memory.usage_in_bytes": "1500\n",
+           "memory/docker/1/memory.stat": "inactive_file 1\ntotal_inactive_file 500\n"},
     )  # fmt: skip
     assert core_limit(tmp_path) == 3.0
-    assert memory_limit(tmp_path) == 2048
+    assert memory_limits(tmp_path) == [(2048, 1048)]
 
 
 def test_without_groups_or_a_limit_there_is_none(tmp_path):
-    assert core_limit(tmp_path) is None and memory_limit(tmp_path) is None
+    assert core_limit(tmp_path) is None and memory_limits(tmp_path) == []
     groups(tmp_path, "5:cpu:/\n", **{"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "9"})
     assert core_limit(tmp_path) is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="groups are Linux's, where names are any bytes")
+def test_names_of_groups_are_any_bytes(tmp_path):
+    name = os.fsdecode(b"us\xffer")
+    groups(tmp_path, "", **{f"{name}/cpu.max": "200000 100000\n"})
+    (tmp_path / "proc/self/cgroup").write_bytes(b"not a group\n0::/us\xffer\n")
+    assert core_limit(tmp_path) == 2.0
+
+
+@pytest.mark.parametrize("text", ["100000\n", "", "max\n", "much 100000\n", "100000 0\n"])
+def test_a_limit_that_cannot_be_read_is_none(tmp_path, text):
+    groups(tmp_path, "0::/\n", **{"cpu.max": text, "memory.max": "much\n"})
+    assert core_limit(tmp_path) is None and memory_limits(tmp_path) == []
+
+
+def test_memory_that_the_system_does_not_tell_is_left_out(tmp_path):
+    file = tmp_path / "meminfo"
+    assert _here._memory(file) == []
+    file.write_text("MemTotal: 1000 kB\nMemFree: 5 kB\n")
+    assert _here._memory(file) == []
+    file.write_text("MemTotal: 1000 kB\nMemAvailable: 5 kB\nHugePages_Total: 0\n")
+    assert not only(_here._memory(file)).fine
 
 
 # -- environment variables ---------------------------------------------------------------------
@@ -236,6 +312,8 @@ def test_every_variable_that_is_set_is_explained(name):
     [
         ("4", None),
         ("2,8", None),
+        ("", None),
+        (" ", None),
         ("5", "unset it, or set it to 4: "),
         ("0", "set it to a number from 1 to 4"),
         ("all", "set it to a number from 1 to 4"),
@@ -351,6 +429,21 @@ def test_a_cache_that_cannot_be_written_is_wrong(tmp_path):
     finding = only(_software.caches({"CUPY_CACHE_DIR": str(tmp_path / "file" / "in")}, tmp_path))
     assert not finding.fine and "CuPy compiles anew" in finding.what
     assert _software.caches({"CUPY_CACHE_DIR": str(tmp_path / "new" / "one")}, tmp_path) == []
+
+
+def test_a_cache_on_no_drive_cannot_be_written(monkeypatch):
+    monkeypatch.setattr(_software.os, "access", lambda *_: False)
+    finding = only(_software.caches({"CUPY_CACHE_DIR": "/no/such/drive"}, None))
+    assert not finding.fine and "cannot be written" in finding.what
+
+
+def test_a_user_without_a_home_has_no_cache_there(monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(_here.Path, "home", home)
+    assert _here._home() is None
+    assert _software.caches({}, _here._home()) == []
 
 
 def test_versions_are_of_what_is_installed():
@@ -471,6 +564,12 @@ def test_a_process_that_dies_is_no_sample(monkeypatch):
     assert _measure.run_product({}, None, 1) is None
 
 
+def test_a_process_that_does_not_end_is_no_sample(monkeypatch):
+    monkeypatch.setattr(_measure, "COMMAND", [sys.executable, "-c", "import time; time.sleep(20)"])
+    monkeypatch.setattr(_measure, "PATIENCE", 0.05)
+    assert _measure.run_product({}, None, 1) is None
+
+
 def test_products_that_fail_as_things_are_are_wrong():
     for seconds in ({}, {"SkylakeX": 0.001}):  # with other kernels they may run
         (finding,), _ = measured(seconds)
@@ -497,9 +596,26 @@ def test_the_command_says_what_is_here():
     lines = out.splitlines()
     topics = {line.split()[1] for line in lines[:-1] if not line.startswith(" ")}
     assert {"BLAS", "threads", "versions", "GPU"} <= topics
+    assert "cannot be looked at" not in out
     wrong = sum(line.startswith("mend ") for line in lines)
     assert status == (1 if wrong else 0)
     assert lines[-1].startswith(f"{wrong} of ") if wrong else lines[-1] == "Nothing to mend."
+
+
+def test_a_topic_that_fails_leaves_the_others(monkeypatch):
+    def fails():
+        raise KeyError("a\nb")
+
+    monkeypatch.setattr(_here, "_memory", fails)
+    found = {one.topic: one for one in _here.findings()}
+    assert {"BLAS", "memory", "versions"} <= found.keys()
+    assert "cannot be looked at here: KeyError" in only([found["memory"]]).what
+
+
+@pytest.mark.skipif(os.name == "nt", reason="values are text there, not bytes")
+def test_values_that_standard_output_cannot_take_are_escaped():
+    _, out = run(XLA_FLAGS=os.fsdecode(b"\xff\xc3\xbc"), PYTHONIOENCODING="ascii:strict")
+    assert r"XLA_FLAGS=\udcff\xfc: options" in out
 
 
 def test_json_has_the_same_findings_and_status():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info
 from portable_nn.backend import get_backend
 from portable_nn.doctor import _blas, _machine, _measure, _software, _variables
 from portable_nn.doctor._finding import Finding
-from portable_nn.doctor._limits import core_limit, memory_limit
+from portable_nn.doctor._limits import core_limit, memory_limits
 from portable_nn.progress import Progress
 
 
@@ -27,22 +27,40 @@ def findings(*, measured: bool = False, progress: bool = False) -> list[Finding]
         np.show_config(mode="dicts"),
         _cores(),
     )
-    found = _blas.library(pools, config)
-    if not measured:
-        found += _blas.kernels(pools, config, environment)
-    found += _machine.threads(pools, cores)
-    if hasattr(os, "getloadavg"):  # before anything is measured
-        found += _machine.load(pools, cores, os.getloadavg()[0])
-    if measured:
-        found += _measured(pools, config, environment, cores, progress=progress)
-    found += _memory()
-    found += _variables.variables(environment, cores.usable, get_backend)
     cupy = metadata.packages_distributions().get("cupy", [])
-    found += _software.gpu(
-        lambda: get_backend("cupy"), environment,
-        driver=shutil.which("nvidia-smi") is not None, cupy=bool(cupy),
-    )  # fmt: skip
-    return found + _software.caches(environment, Path.home()) + _software.versions(cupy)
+    driver = shutil.which("nvidia-smi") is not None
+    topics: dict[str, Callable[[], list[Finding]]] = {
+        "BLAS": lambda: _blas.library(pools, config),
+        "kernels": lambda: _blas.kernels(pools, config, environment),
+        "threads": lambda: _machine.threads(pools, cores),
+        "load": lambda: _load(pools, cores),  # before anything is measured
+        "measured": lambda: _measured(pools, config, environment, cores, progress=progress),
+        "memory": _memory,
+        "variables": lambda: _variables.variables(environment, cores.usable, get_backend),
+        "GPU": lambda: _software.gpu(
+            lambda: get_backend("cupy"), environment, driver=driver, cupy=bool(cupy)
+        ),
+        "cache": lambda: _software.caches(environment, _home()),
+        "versions": lambda: _software.versions(cupy),
+    }
+    del topics["kernels" if measured else "measured"]
+    return [one for topic, look in topics.items() for one in _looked(topic, look)]
+
+
+def _looked(topic: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+    """The findings, or why there are none: a machine that is ill gets the rest of its report."""
+    try:
+        return look()
+    except Exception as error:
+        what = f"cannot be looked at here: {type(error).__name__}: {error}"
+        return [Finding(topic, " ".join(what.split()), do="nothing, but please report it")]
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user that the system does not know, as in some containers
+        return None
 
 
 def _cores() -> _machine.Cores:
@@ -51,15 +69,23 @@ def _cores() -> _machine.Cores:
     return _machine.Cores(machine, allowed, core_limit())
 
 
-def _memory() -> list[Finding]:
+def _load(pools: _blas.Pools, cores: _machine.Cores) -> list[Finding]:
+    if not hasattr(os, "getloadavg"):
+        return []
+    return _machine.load(pools, cores, os.getloadavg()[0])
+
+
+def _memory(file: Path = Path("/proc/meminfo")) -> list[Finding]:
     """Where Linux tells; no other system says how much is free without a library."""
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
     words = (line.replace(":", " ").split() for line in lines)
     sizes = {name: 1024 * int(size) for name, size, *_ in words}  # KiB
-    return _machine.memory(sizes["MemTotal"], sizes["MemAvailable"], memory_limit())
+    if not {"MemTotal", "MemAvailable"} <= sizes.keys():  # Linux before 3.14
+        return []
+    return _machine.memory(sizes["MemTotal"], sizes["MemAvailable"], memory_limits())
 
 
 def _measured(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,26 +12,43 @@ def core_limit(root: Path = Path("/")) -> float | None:
     """How many cores' worth of time this process may use; None if there is no limit."""
     shares = []
     for group in _groups("cpu", root):
-        quota, period = _numbers(group / "cpu.max") or (
-            *_numbers(group / "cpu.cfs_quota_us"),
-            *_numbers(group / "cpu.cfs_period_us"),
-        ) or (-1, 1)  # fmt: skip
-        if quota > 0:
-            shares.append(quota / period)
+        first = _numbers(group / "cpu.cfs_quota_us") + _numbers(group / "cpu.cfs_period_us")
+        numbers = _numbers(group / "cpu.max") or first
+        if len(numbers) == 2 and min(numbers) > 0:
+            shares.append(numbers[0] / numbers[1])
     return min(shares, default=None)
 
 
-def memory_limit(root: Path = Path("/")) -> int | None:
-    """How many bytes this process may use; None if there is no limit."""
-    files = ("memory.max", "memory.limit_in_bytes")
-    found = [_numbers(group / file) for group in _groups("memory", root) for file in files]
-    return min((limit for (limit, *_) in filter(None, found) if limit > 0), default=None)
+MEMORY = (
+    ("memory.max", "memory.current", ("active_file", "inactive_file")),
+    (
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        ("total_active_file", "total_inactive_file"),
+    ),
+)
+"""Of both versions of groups: the limit, what is in use, and what of it holds files' pages."""
+
+
+def memory_limits(root: Path = Path("/")) -> list[tuple[int, int]]:
+    """Of each group that has a limit: how many bytes it is, and how many of them are free."""
+    found = []
+    for group in _groups("memory", root):
+        for most, used, files in MEMORY:
+            limit = sum(_numbers(group / most))
+            if limit > 0:
+                stat = dict(
+                    re.findall(r"^(\w+) (\d+)$", _text(group / "memory.stat"), re.MULTILINE)
+                )
+                pages = sum(int(stat.get(name, 0)) for name in files)  # given up when needed
+                found.append((limit, limit - max(0, sum(_numbers(group / used)) - pages)))
+    return found
 
 
 def _groups(controller: str, root: Path) -> Iterator[Path]:
     """The folders of this process's groups, and of all groups that these are in."""
-    lines = _text(root / "proc/self/cgroup").splitlines()
-    for _, controllers, path in (line.split(":", 2) for line in lines):
+    lines = _text(root / "proc/self/cgroup").split("\n")
+    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") > 1):
         if controllers and controller not in controllers.split(","):
             continue
         top = root / "sys/fs/cgroup" / (controller if controllers else "")
@@ -38,12 +57,15 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
 
 
 def _numbers(file: Path) -> tuple[int, ...]:
-    """The numbers in a file, -1 for ``max``; none if there is no such file."""
-    return tuple(-1 if word == "max" else int(word) for word in _text(file).split())
+    """The numbers in a file, -1 for ``max``; none if there is no such file, or other words."""
+    try:
+        return tuple(-1 if word == "max" else int(word) for word in _text(file).split())
+    except ValueError:
+        return ()
 
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return os.fsdecode(file.read_bytes())  # names of groups are any bytes, as those of files
     except OSError:
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from portable_nn.doctor._blas import MEASURE, Pools, blas
@@ -52,23 +53,27 @@ CROWDED = 1.25
 
 
 def load(pools: Pools, cores: Cores, average: float) -> list[Finding]:
-    """Whether other programs keep the cores busy; ``average`` is of the last minute."""
-    what = f"load average {average:.1f} on {cores.machine} cores"
+    """Whether other programs keep the cores busy; ``average`` is of the last minute.
+
+    That may have been a training of one's own: below a thread a core there is only advice.
+    """
+    what = f"load average {average:.1f} of the last minute, on {cores.machine} cores"
     count = max((pool["num_threads"] or 1 for pool in blas(pools)), default=1)
     if count == 1 or average + count <= CROWDED * cores.machine:
         return [Finding("load", what)]
-    what = f"{what}; the {count} threads of a product wait for each other"
-    do = "end what else runs. NumPy's products take one thread while all are slower; or always: "
-    return [Finding("load", what, fine=False, do=do + use_threads(1))]
+    what = f"{what}; beside that, the {count} threads of a product wait for each other"
+    own = "NumPy's products take one thread by themselves while all are slower"
+    do = f"end what else runs. {own}; or always: {use_threads(1)}"
+    return [Finding("load", what, fine=average <= CROWDED * cores.machine, do=do)]
 
 
 GIB = 2**30
 
 
-def memory(total: int, available: int, limit: int | None = None) -> list[Finding]:
-    """How much memory there is, in bytes."""
-    if limit and limit < total:
-        total, available = limit, min(available, limit)
+def memory(total: int, available: int, limits: Sequence[tuple[int, int]] = ()) -> list[Finding]:
+    """How much memory there is, in bytes; ``limits`` are those of groups, and what they leave."""
+    total = min([total, *(limit for limit, _ in limits)])
+    available = min([available, *(free for _, free in limits)])
     what = f"{available / GIB:.1f} of {total / GIB:.1f} GiB are free"
     if available >= total / 10:
         return [Finding("memory", what)]

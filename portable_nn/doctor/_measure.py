@@ -19,6 +19,8 @@ from portable_nn.doctor._product import COLUMNS, INNER, ROWS
 from portable_nn.doctor._variables import THREADS
 
 ROUNDS = 5
+PATIENCE = 60.0
+"""Seconds for one process; it takes one, and a few where NumPy has no BLAS."""
 PRODUCT = f"{ROWS} x {INNER} times {INNER} x {COLUMNS}, float32"
 CORE = "OPENBLAS_CORETYPE"
 COMMAND = [sys.executable, "-P", str(Path(__file__).with_name("_product.py"))]
@@ -93,13 +95,16 @@ def measure(
 
 
 def run_product(environment: Mapping[str, str], choice: str | None, threads: int) -> Sample | None:
-    """Time a product in a process of its own; None if it fails there."""
+    """Time a product in a process of its own; None if it fails there, or does not end."""
     changed = {**environment, **dict.fromkeys(THREADS, str(threads))}
     if choice is not None:
         changed.pop(CORE, None)
     if choice:
         changed[CORE] = choice
-    done = subprocess.run(COMMAND, env=changed, capture_output=True, text=True)
+    try:
+        done = subprocess.run(COMMAND, env=changed, capture_output=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return None
     if done.returncode:
         return None
     core, least, usual = json.loads(done.stdout)
@@ -116,7 +121,7 @@ def judged(rows: Sequence[Row], now: int) -> list[Finding]:
     by_count = [[row for row in rows if row.threads == count] for count in counts]
     known = [group for group in by_count if group[0].choice is None]
     if not known:
-        what = "a product of two matrices fails here, in a process of its own"
+        what = "a product of two matrices fails here, or does not end, in a process of its own"
         return [Finding("measured", what, fine=False, do=f"see why: {' '.join(COMMAND)}")]
     return [_kernels(group) for group in known] + _threads([group[0] for group in known], now)
 

@@ -57,10 +57,11 @@ def gpu(
     return [Finding("GPU", describe())]
 
 
-def caches(environment: Mapping[str, str], home: Path) -> list[Finding]:
-    """The folders of compiled code that are there, or should be."""
+def caches(environment: Mapping[str, str], home: Path | None) -> list[Finding]:
+    """The folders of compiled code that are there, or should be; not every user has a home."""
     jax, cupy = "JAX_COMPILATION_CACHE_DIR", "CUPY_CACHE_DIR"
-    folders = {cupy: environment.get(cupy) or str(home / ".cupy" / "kernel_cache")}
+    usual = str(home / ".cupy" / "kernel_cache") if home else ""
+    folders = {cupy: environment.get(cupy) or usual}
     folders |= {jax: environment.get(jax, "")}
     found = []
     for name, folder in folders.items():
@@ -87,5 +88,6 @@ def _cache(name: str, folder: Path, *, given: bool) -> list[Finding]:
 
 def _writable(folder: Path) -> bool:
     """Whether files can be made in a folder, or it in one that is there."""
-    there = next(one for one in (folder, *folder.absolute().parents) if os.access(one, os.F_OK))
-    return there.is_dir() and os.access(there, os.W_OK)
+    folders = (folder, *folder.absolute().parents)
+    there = next((one for one in folders if os.access(one, os.F_OK)), None)  # no such drive
+    return there is not None and there.is_dir() and os.access(there, os.W_OK)

@@ -85,6 +85,8 @@ def _advice(name: str, value: str, usable: int, opened: Callable[[str], object])
 
 def _threads_advice(value: str, usable: int) -> str | None:
     first = value.split(",")[0].strip()  # of OpenMP, a number for each level of nesting
+    if not first:
+        return None  # as if it were unset
     if not first.isdecimal() or int(first) == 0:
         return f"set it to a number from 1 to {usable}, or unset it"
     return (

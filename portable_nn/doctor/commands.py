@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 
 from portable_nn.doctor._here import findings
@@ -17,8 +18,14 @@ def doctor(arguments: argparse.Namespace) -> int:
         print(json.dumps({"fine": not wrong, "findings": [asdict(one) for one in found]}))
     else:
         end = f"{wrong} of {len(found)} findings to mend." if wrong else "Nothing to mend."
-        print("\n".join([*map(str, found), end]))
+        print(_printable("\n".join([*map(str, found), end])))
     return 1 if wrong else 0
+
+
+def _printable(text: str) -> str:
+    """With escapes for what standard output cannot take, as values of variables may be anything."""
+    encoding = sys.stdout.encoding or "ascii"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:
