@@ -54,7 +54,7 @@ def test_what_is_timed_computes_the_losses_of_the_control(name, optimizer, ours)
 
 def test_without_the_control_nobody_is_judged():
     lanes = [lane("alike", [1.0]), Lane("naive", None, {"failed": "ImportError: no module"})]
-    with pytest.raises(SystemExit, match="control does not run.*no module"):
+    with pytest.raises(SystemExit, match=r"control does not run.*no module"):
         judge(lanes)
 
 

@@ -36,6 +36,7 @@ def library(monkeypatch):
     monkeypatch.setattr(here, "_known", [-10.0, False])
     monkeypatch.setattr(here, "_before", [])
     monkeypatch.setattr(here, "_holders", set())
+    monkeypatch.setattr(here, "_cores", lambda: 8)
     return found
 
 
@@ -162,7 +163,7 @@ def test_measuring_leaves_blas_as_it_was():
     assert [library.get_num_threads() for library in here._libraries()] == before
 
 
-def test_get_backend_takes_threads():
+def test_get_backend_takes_threads(library):
     backend = get_backend("numpy", threads=2)
     assert (backend.name, backend.threads) == ("numpy", 2)
     assert get_backend("numpy").threads is None
@@ -241,3 +242,14 @@ def test_a_child_that_was_forked_meanwhile_has_the_number_of_before(library):
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == OTHERWISE
     assert library.threads == OTHERWISE
+
+
+def test_more_threads_than_cores_are_warned_of(library, monkeypatch):
+    monkeypatch.setattr(here, "_cores", lambda: 2)
+    get_backend("numpy", threads=2)
+    with pytest.warns(UserWarning, match="threads=3, but this process may use 2 cores"):
+        get_backend("numpy", threads=3)
+
+
+def test_the_cores_are_those_this_process_may_use():
+    assert 1 <= here._cores() <= os.cpu_count()

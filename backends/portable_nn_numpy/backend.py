@@ -35,7 +35,8 @@ class NumPyBackend:
     threads
         How many BLAS may use for matrix products while a step runs; what it used before is put
         back afterwards. None is one for small products and all for large ones, unless the
-        machine is busy. The last bits of a product differ with their number.
+        machine is busy. The last bits of a product differ with their number. More than there are
+        cores is warned of.
 
     Raises
     ------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from time import perf_counter
@@ -49,7 +50,20 @@ def check_threads(threads: int | None) -> int | None:
             "the BLAS that NumPy uses here does not let itself be told how many threads to take; "
             "leave threads out."
         )
+    if threads > (usable := _cores()):
+        warnings.warn(
+            f"threads={threads}, but this process may use {usable} cores; matrix products wait for "
+            f"threads that do not run, which can take a hundred times as long.",
+            stacklevel=4,
+        )
     return int(threads)
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Threads:

@@ -31,6 +31,12 @@ PARTS = {
 }
 
 
+def at_least_one(text):
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"takes 1 or more; got {text}")
+    return int(text)
+
+
 def parsed():
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
@@ -45,7 +51,7 @@ def parsed():
     )
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
-    parser.add_argument("--rounds", type=int, default=11, help="of steps")
+    parser.add_argument("--rounds", type=at_least_one, default=11, help="of steps")
     parser.add_argument("--seconds", type=float, default=0.05, help="of a burst of steps, about")
     parser.add_argument("--fits", type=int, help="fits a rival, instead of each job's number")
     parser.add_argument("--many", type=int, default=1_000_000, help="steps of endurance")
