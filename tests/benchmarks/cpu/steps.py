@@ -18,8 +18,8 @@ the whole array and keeps every loss; the rivals take batches that are cut befor
 slices. losses: how far the first ten are from the control's, from the same weights on
 the same batches, relative to the largest; {TOLERANCE:.0e} is allowed
 ({OTHER_EPSILON:.0e} where Adam's epsilon is another), and who is further off is not timed.
-cores: CPU time over wall time. A target is for epochs/it; all were set on an AMD Zen 5, with
-products twice as fast as on CPUs whose AVX-512 takes two passes, and torch's at half their speed."""
+cores: CPU time over wall time. A target is for epochs/it; all were set on an AMD Zen 5, where
+NumPy's products are twice as fast as where AVX-512 takes two passes, and torch's are not."""
 
 
 def verdict(row):
