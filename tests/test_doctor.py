@@ -246,6 +246,11 @@ def test_limits_of_a_group_and_of_those_around_it_count(tmp_path):
     assert memory_limits(tmp_path) == [(4096, 96)]  # pages of files are given up when needed
 
 
+def test_more_than_the_limit_is_full(tmp_path):
+    groups(tmp_path, "0::/\n", **{"memory.max": "4096\n", "memory.current": "5000\n"})
+    assert memory_limits(tmp_path) == [(4096, 0)]
+
+
 def test_limits_of_the_first_version_of_groups(tmp_path):
     groups(
         tmp_path, "5:cpu,cpuacct:/docker/1\n4:memory:/docker/1\n3:pids:/other\n",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
@@ -37,12 +36,15 @@ def memory_limits(root: Path = Path("/")) -> list[tuple[int, int]]:
         for most, used, files in MEMORY:
             limit = sum(_numbers(group / most))
             if limit > 0:
-                stat = dict(
-                    re.findall(r"^(\w+) (\d+)$", _text(group / "memory.stat"), re.MULTILINE)
-                )
-                pages = sum(int(stat.get(name, 0)) for name in files)  # given up when needed
-                found.append((limit, limit - max(0, sum(_numbers(group / used)) - pages)))
+                held = max(0, sum(_numbers(group / used)) - _pages(group, files))
+                found.append((limit, max(0, limit - held)))
     return found
+
+
+def _pages(group: Path, names: Sequence[str]) -> int:
+    """Bytes of files' pages, which a group gives up when it needs memory."""
+    words = (line.split() for line in _text(group / "memory.stat").splitlines())
+    return sum(int(word[1]) for word in words if word[0] in names)
 
 
 def _groups(controller: str, root: Path) -> Iterator[Path]:
