@@ -5,6 +5,7 @@ Host side. The numbers are those that converting the whole table gives.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Converted:
-    """Finite numbers (n, k) of any dtype, in another one and, with a ``scaling``, standardized.
+    """Finite numbers of any dtype, in another one and, with a ``scaling``, standardized.
+
+    A table (n, k), of ``given`` rows of any shape.
 
     It has what is asked of data that plans gather their rows from, and ``numpy.asarray`` makes
     an array of it.
@@ -35,12 +38,11 @@ class Converted:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        shape: tuple[int, ...] = self.given.shape
-        return shape
+        return len(self.given), math.prod(self.given.shape[1:])
 
     @property
     def ndim(self) -> int:
-        return self.given.ndim
+        return 2
 
     @property
     def flags(self) -> Any:
@@ -67,6 +69,7 @@ class Converted:
         return found if dtype is None else found.astype(dtype, copy=False)
 
     def _formed(self, rows: HostArray, out: HostArray | None = None) -> HostArray:
+        rows = rows.reshape(len(rows), self.shape[1])
         with np.errstate(all="ignore"):  # what is too large is found by not_finite
             if self.scaling is not None:
                 rows = self.scaling.apply(rows)
@@ -95,5 +98,5 @@ class Converted:
         """
         flags, plain = self.given.flags, self.scaling is None and self.given.dtype == self.dtype
         if plain and flags.c_contiguous and flags.aligned:
-            return self.given
+            return self.given.reshape(self.shape)
         return self if is_mapped(self.given) else np.asarray(self)

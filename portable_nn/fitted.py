@@ -50,8 +50,9 @@ class Fitted:
         table = Converted(given.table, dtype, self.inputs)
         place = table.not_finite()
         if place is not None:
-            number, scaled = given.table[place], self.inputs is not None
-            raise too_large(given.place(*place), number, dtype, scaled)
+            row, column = place
+            number, scaled = given.table[row].flat[column], self.inputs is not None
+            raise too_large(given.place(row, column), number, dtype, scaled)
         return table
 
     def rows(

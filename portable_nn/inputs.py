@@ -15,7 +15,7 @@ import numpy as np
 from portable_nn import checks
 from portable_nn.arrays import brief, numeric
 from portable_nn.errors import DataError, NetworkError, ShapeError
-from portable_nn.pieces import pieces
+from portable_nn.pieces import flat_pieces
 from portable_nn.plan import Plan
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Block:
 class Given:
     """``x`` as it was read: the table (n, features), and which inputs it is made of.
 
+    The rows of one input keep their shape in ``table``, as they may lie apart in a file.
     ``whole`` (features,) marks the columns of named inputs that are of an integer dtype.
     """
 
@@ -83,7 +84,8 @@ class Given:
         return found
 
     def _check_codes(self, start: int, stop: int, categories: int) -> None:
-        for first, codes in pieces(self.table[:, start:stop]):
+        for first, rows in flat_pieces(self.table):
+            codes = rows[:, start:stop]
             wrong = (codes < 0) | (codes >= categories) | (codes != np.rint(codes))
             if wrong.any():
                 row, column = np.argwhere(wrong)[0].tolist()
@@ -142,7 +144,7 @@ def read_inputs(
         if host.ndim < 2 and (names is None or host.ndim == 0):
             checks.two_axes(host.shape, label)
         host = numeric(checks.not_empty(host, label), label, part)
-        tables.append(host.reshape(len(host), -1))
+        tables.append(host)
         start = blocks[-1].stop if blocks else 0
         blocks.append(Block(label, start, start + math.prod(host.shape[1:]), host.shape))
     if features is not None:
@@ -155,11 +157,15 @@ def read_inputs(
     widths = [block.stop - block.start for block in blocks]
     whole = [names is not None and table.dtype.kind in "iu" for table in tables]
     return Given(
-        tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1),
+        tables[0] if len(tables) == 1 else _side_by_side(tables),
         widths[0] if names is None else dict(zip(names, widths, strict=True)),
         tuple(blocks),
         np.repeat(whole, widths),
     )
+
+
+def _side_by_side(tables: list[HostArray]) -> HostArray:
+    return np.concatenate([table.reshape(len(table), -1) for table in tables], axis=1)
 
 
 def _names(x: Mapping[str, Any], features: Features | None, name: str) -> list[str]:

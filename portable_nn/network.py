@@ -16,7 +16,7 @@ from portable_nn.errors import NetworkError, NonFiniteError, NotFittedError, Sha
 from portable_nn.files import write_model
 from portable_nn.fitted import Fitted, learn_class_weights, learn_inputs, learn_targets
 from portable_nn.fitting import fit
-from portable_nn.inputs import Features, check_features, check_workspace, read_inputs
+from portable_nn.inputs import Features, check_features, check_workspace, read_inputs, total
 from portable_nn.layers import Layer, check_layers
 from portable_nn.losses import Loss, as_loss
 from portable_nn.optimizers import Adam, Optimizer, as_optimizer, check_hyperparameters
@@ -158,8 +158,8 @@ class Network:
             what is not C-contiguous and of the network's dtype, or is standardized, is converted
             into a copy. One table in a file, ``np.load(path, mmap_mode="r")``, may be larger
             than the memory: its rows are converted batch by batch. Copied as a whole are ``y``,
-            inputs by name, images cut out of larger ones, and on another backend than NumPy all.
-            Rows in random order come slowly from a disk, if they do not fit; see ``shuffle``.
+            inputs by name, and on another backend than NumPy all. Rows in random order come
+            slowly from a disk, if they do not fit into memory; see ``shuffle``.
             Or several inputs by name, ``{"numbers": (n, 8), "city": (n,)}``, which ``Input``
             layers take; or (n, any, shape), if the first layer is ``Flatten``.
         y : (n,) labels or numbers, or (n, outputs) numbers
@@ -309,7 +309,7 @@ class Network:
             features = known.features if known else given.features
             plan = self.plan(chosen, step_by, features=features, frozen=names)
             given.check(plan, features)
-            n, columns = given.table.shape
+            n, columns = len(given.table), total(given.features)
             check_workspace(plan, min(n, batch_size or n, micro_batch_size or n))
             labels = checks.targets(y, n, columns=columns, row_shape=plan.row_shape, copy=copy)
             evaluated = self.plan(chosen, features=features, mode="evaluate")

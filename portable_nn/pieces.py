@@ -29,6 +29,12 @@ def pieces(host: HostArray) -> Iterator[tuple[int, HostArray]]:
         yield first, host[first : first + rows]
 
 
+def flat_pieces(host: HostArray) -> Iterator[tuple[int, HostArray]]:
+    """Pieces (rows, k) of rows of any shape."""
+    for first, rows in pieces(host):
+        yield first, rows.reshape(len(rows), -1)
+
+
 def not_finite(host: HostArray) -> tuple[int, ...] | None:
     """The index of the first number that is not finite, if there is one."""
     for first, rows in pieces(host):

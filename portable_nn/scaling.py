@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from portable_nn.errors import DataError
-from portable_nn.pieces import pieces
+from portable_nn.pieces import flat_pieces
 
 if TYPE_CHECKING:
     from portable_nn.typing import HostArray
@@ -34,11 +34,11 @@ class Scaling:
 
     @classmethod
     def learn(cls, table: HostArray, kept: HostArray | None = None) -> Scaling:
-        """From finite rows (n, k); the deviation is that of these rows (divided by n).
+        """From finite rows (n, any, shape); the deviation is that of these rows (divided by n).
 
         Columns marked in ``kept`` (k,) stay as they are.
         """
-        origin = table[0].astype(np.float64)
+        origin = table[0].astype(np.float64).ravel()
         # Distances from the first row, halved and by their largest: no size is lost or overflows.
         spread, size, binary = _extents(table, origin)
         spread[spread == 0.0] = 1.0
@@ -78,7 +78,7 @@ def _extents(table: HostArray, origin: HostArray) -> tuple[HostArray, HostArray,
     """Of each column: the largest halved distance, the largest size, whether all is 0 or 1."""
     spread, size = np.zeros((2, len(origin)))
     binary = np.ones(len(origin), np.bool_)
-    for _, rows in pieces(table):
+    for _, rows in flat_pieces(table):
         spread = np.maximum(spread, np.abs(_half(rows, origin)).max(axis=0))
         low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
         size = np.maximum(size, np.maximum(np.abs(low), np.abs(high)))
@@ -89,7 +89,7 @@ def _extents(table: HostArray, origin: HostArray) -> tuple[HostArray, HostArray,
 def _mean(table: HostArray, of: Callable[[HostArray], HostArray]) -> HostArray:
     """The mean of each column of ``of(rows)``."""
     total: HostArray | None = None
-    for _, rows in pieces(table):
+    for _, rows in flat_pieces(table):
         values = of(rows)
         if total is not None:
             values[0] += total  # so that all are added one after another, as in a single sum

@@ -95,6 +95,20 @@ def test_images_in_a_file(tmp_path):
     assert_same(found, trained(images, layers=layers), images)
 
 
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_images_cut_out_of_larger_ones(dtype, standardize, tmp_path):
+    images = X.astype(dtype).reshape(150, 2, 3)
+    cut, plain = np.s_[:, :, 1:], images[:, :, 1:].reshape(150, 4)
+    layers = [Flatten(), Dense(3)]
+    wanted = trained(plain, standardize=standardize, layers=layers)
+    for given in (mapped(images, tmp_path)[cut], images[cut]):
+        found = trained(given, standardize=standardize, layers=layers)
+        assert_same(found, wanted, plain)
+        np.testing.assert_array_equal(found.outputs(given), wanted.outputs(plain))
+
+
 def test_inputs_by_name_and_targets_in_files(tmp_path):
     x, y = X.astype(np.float32), X[:, :2].astype(np.float32)
     branches = [Input("a"), Dense(3)], [Input("b")]
@@ -323,6 +337,8 @@ def test_a_file_is_never_in_memory_as_a_whole(large, standardize):
     assert peak(work) < ALLOWED
     part, options["epochs"] = x[:, 1:], 1  # whose rows do not lie side by side
     assert peak(lambda: network.fit(part, y, progress=False, **options)) < ALLOWED
+    cut, images = x.reshape(-1, 28, 28)[:, 2:26, 2:26], Network([Flatten(), Dense(3)])
+    assert peak(lambda: images.fit(cut, y, progress=False, **options)) < ALLOWED
 
 
 def test_a_copy_of_a_network_in_the_open_loop_has_no_data(large):
